@@ -1,0 +1,2 @@
+//! The `tapemark` command.
+fn main() {}

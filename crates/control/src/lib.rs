@@ -1,0 +1,1 @@
+//! The four phases as plain functions over ports.

@@ -1,0 +1,1 @@
+//! The data path: hash, compress, encrypt, cut, and back.

@@ -1,0 +1,1 @@
+//! The on-tape format: label, segments, manifests, index; write, read, scan.
