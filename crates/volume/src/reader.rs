@@ -1,0 +1,431 @@
+//! Reading a placement back, member by member.
+
+use std::fmt;
+
+use model::{Bytes, Placement, RecordNo, SegmentNo, Sha256};
+use sha2::Digest;
+
+use crate::device::{DeviceErrorKind, ReadOutcome, RecordDevice};
+use crate::error::VolumeError;
+use crate::manifest::{Manifest, digest};
+use crate::walk::{FoundManifest, go, read_manifest_here, record_buffer};
+use crate::{RECORD_BYTES, tar};
+
+/// Placements with at most so many bytes of data are read in one forward pass into memory, with
+/// the manifest last, as they lie on the tape: going back for the data costs a drive seconds,
+/// and a batch has hundreds of small placements. Larger ones are read manifest first.
+const ONE_PASS_BYTES: Bytes = Bytes::mib(16);
+
+/// What is wrong with bytes that the tape gave back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Damage {
+    /// A record could not be read.
+    Unreadable {
+        /// The record.
+        at: RecordNo,
+        /// What the device said.
+        why: String,
+    },
+    /// A record has another length than the manifest says, or a filemark stands there.
+    Shape {
+        /// The record.
+        at: RecordNo,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A record's CRC-32C differs.
+    Crc {
+        /// The record.
+        at: RecordNo,
+        /// What the manifest says.
+        expected: u32,
+        /// What it is.
+        found: u32,
+    },
+    /// A member's tar header is not the one that the manifest says.
+    Header {
+        /// The record.
+        at: RecordNo,
+    },
+    /// A member's stored bytes have another digest.
+    Member {
+        /// What the manifest says.
+        expected: Sha256,
+        /// What it is.
+        found: Sha256,
+    },
+    /// A segment's bytes have another digest.
+    Segment {
+        /// Which.
+        no: SegmentNo,
+        /// What the manifest says.
+        expected: Sha256,
+        /// What it is.
+        found: Sha256,
+    },
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { at, why } => write!(f, "record {at}: {why}"),
+            Self::Shape {
+                at,
+                expected,
+                found,
+            } => write!(f, "record {at}: expected {expected}, found {found}"),
+            Self::Crc {
+                at,
+                expected,
+                found,
+            } => write!(
+                f,
+                "record {at}: expected CRC-32C {expected:08x}, found {found:08x}"
+            ),
+            Self::Header { at } => {
+                write!(
+                    f,
+                    "record {at}: expected the member's tar header, found none"
+                )
+            }
+            Self::Member { expected, found } => {
+                write!(f, "stored bytes: expected digest {expected}, found {found}")
+            }
+            Self::Segment {
+                no,
+                expected,
+                found,
+            } => write!(f, "segment {no}: expected digest {expected}, found {found}"),
+        }
+    }
+}
+
+/// A placement open for reading. Its manifest was read and has the digest that the placement
+/// names.
+#[derive(Debug)]
+pub struct PlacementReader<D> {
+    dev: D,
+    manifest: Manifest,
+    sealed: Vec<u8>,
+    /// Records read ahead, in the one-pass mode.
+    ahead: Option<Vec<Vec<Held>>>,
+    buffer: Vec<u8>,
+    /// What the buffer holds.
+    current: Option<(usize, u64, Result<usize, Damage>)>,
+    /// The segment whose digest is being computed, and how many of its records went in.
+    digesting: (usize, u64, sha2::Sha256),
+    /// Segments finished with another digest.
+    mismatches: Vec<Damage>,
+}
+
+type Held = Result<Vec<u8>, Damage>;
+
+/// Reads the manifest of a placement: the clear part, checked, and the sealed part's stored
+/// bytes.
+///
+/// # Errors
+/// [`VolumeError::ManifestMismatch`] where its digest is not the placement's,
+/// [`VolumeError::Format`] where none is there, device errors.
+pub fn read_manifest<D: RecordDevice>(
+    dev: &mut D,
+    placement: &Placement,
+) -> Result<(Manifest, Vec<u8>), VolumeError> {
+    let at = placement
+        .segments
+        .last()
+        .map(|segment| segment.first)
+        .ok_or_else(|| VolumeError::Damaged("a placement without a manifest segment".into()))?;
+    go(dev, at)?;
+    let mut buf = record_buffer();
+    take_manifest(dev, placement, at, &mut buf).map(|found| (found.manifest, found.sealed))
+}
+
+fn take_manifest<D: RecordDevice>(
+    dev: &mut D,
+    placement: &Placement,
+    at: RecordNo,
+    buf: &mut [u8],
+) -> Result<FoundManifest, VolumeError> {
+    let found = read_manifest_here(dev, buf)?;
+    if found.digest != placement.manifest {
+        return Err(VolumeError::ManifestMismatch {
+            at,
+            expected: placement.manifest,
+            found: found.digest,
+        });
+    }
+    // The digest covers everything but the manifest's own extent.
+    let told = found.manifest.placement(found.digest, found.extent.clone());
+    if told != *placement {
+        return Err(VolumeError::Format {
+            at,
+            expected: "the placement of the catalogue".into(),
+            found: "a manifest that tells of another one".into(),
+        });
+    }
+    Ok(found)
+}
+
+impl<D: RecordDevice> PlacementReader<D> {
+    /// Opens a placement: reads its manifest, and its data too where they are few. The caller
+    /// has proven that the tape is the placement's volume.
+    ///
+    /// # Errors
+    /// As [`read_manifest`].
+    pub fn open(mut dev: D, placement: &Placement) -> Result<Self, VolumeError> {
+        let mut buffer = record_buffer();
+        let (own, data) = placement
+            .segments
+            .split_last()
+            .ok_or_else(|| VolumeError::Damaged("a placement without a manifest segment".into()))?;
+        let total: Bytes = data.iter().map(|segment| segment.bytes).sum();
+        let mut ahead = None;
+        if total <= ONE_PASS_BYTES {
+            let mut segments = Vec::with_capacity(data.len());
+            for segment in data {
+                let mut records = Vec::new();
+                for index in 0..segment.records {
+                    let at = RecordNo(segment.first.0.saturating_add(index));
+                    let want = want(segment.bytes, index);
+                    let held = read_at(&mut dev, at, want, &mut buffer)?;
+                    records.push(held.map(|len| buffer[..len].to_vec()));
+                }
+                segments.push(records);
+                // The filemark: a drive that stands before it goes over it.
+                go_behind_mark(&mut dev, segment.first.0.saturating_add(segment.records))?;
+            }
+            ahead = Some(segments);
+        }
+        go(&mut dev, own.first)?;
+        let found = take_manifest(&mut dev, placement, own.first, &mut buffer)?;
+        Ok(Self {
+            dev,
+            manifest: found.manifest,
+            sealed: found.sealed,
+            ahead,
+            buffer,
+            current: None,
+            digesting: (0, 0, sha2::Sha256::new()),
+            mismatches: Vec::new(),
+        })
+    }
+
+    /// The clear part.
+    pub const fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The stored bytes of the sealed part; their digest is as the clear part says.
+    pub fn sealed(&self) -> &[u8] {
+        &self.sealed
+    }
+
+    /// Reads the stored bytes of a member into `stored`, which is cleared first. Reading members
+    /// in their order moves the tape only forwards.
+    ///
+    /// # Errors
+    /// The outer error ends the reading (the device failed other than on the medium). The inner
+    /// one is damage to this member; other members may be read.
+    ///
+    /// # Panics
+    /// Where `index` is not below the number of members.
+    pub fn member(
+        &mut self,
+        index: usize,
+        stored: &mut Vec<u8>,
+    ) -> Result<Result<(), Damage>, VolumeError> {
+        stored.clear();
+        let member = self.manifest.members[index].clone();
+        let segment = member.segment.0 as usize;
+        let first = self.manifest.segments[segment].extent.first;
+        let mut at = member.header_at();
+        let mut header = [0; tar::BLOCK];
+        let start = (at % RECORD_BYTES as u64) as usize;
+        match self.record(segment, at / RECORD_BYTES as u64)? {
+            Err(damage) => return Ok(Err(damage)),
+            // A tar block never crosses records: both are multiples of 512.
+            Ok(record) => match record.get(start..start + tar::BLOCK) {
+                Some(block) => header.copy_from_slice(block),
+                None => return Ok(Err(Damage::Header { at: first })),
+            },
+        }
+        let right = tar::parse(&header).is_some_and(|found| {
+            found.name == member.name && found.size == member.size.0 && found.kind == b'0'
+        });
+        if !right {
+            return Ok(Err(Damage::Header {
+                at: RecordNo(first.0 + member.record),
+            }));
+        }
+        at += tar::BLOCK as u64;
+        let mut left = member.size.0 as usize;
+        stored.reserve(left);
+        while left > 0 {
+            let start = (at % RECORD_BYTES as u64) as usize;
+            let record = match self.record(segment, at / RECORD_BYTES as u64)? {
+                Ok(record) => &record[start.min(record.len())..],
+                Err(damage) => return Ok(Err(damage)),
+            };
+            // Not empty: the manifest was checked to hold the member within its segment.
+            let take = record.len().min(left);
+            stored.extend_from_slice(&record[..take]);
+            at += take as u64;
+            left -= take;
+        }
+        let found = digest(stored);
+        if found != member.sha256 {
+            return Ok(Err(Damage::Member {
+                expected: member.sha256,
+                found,
+            }));
+        }
+        Ok(Ok(()))
+    }
+
+    /// After all members were read in their order: reads what is left of the segments and
+    /// returns all damage met in records and segments.
+    ///
+    /// # Errors
+    /// As the outer error of [`PlacementReader::member`].
+    pub fn finish(mut self) -> Result<Vec<Damage>, VolumeError> {
+        for segment in self.digesting.0..self.manifest.segments.len() {
+            let records = self.manifest.segments[segment].extent.records;
+            let from = if segment == self.digesting.0 {
+                self.digesting.1
+            } else {
+                0
+            };
+            for index in from..records {
+                if let Err(damage) = self.record(segment, index)? {
+                    self.mismatches.push(damage);
+                }
+            }
+        }
+        Ok(self.mismatches)
+    }
+
+    /// The device, wherever it stands.
+    pub fn into_device(self) -> D {
+        self.dev
+    }
+
+    /// One record of a segment, checked against the manifest.
+    fn record(&mut self, segment: usize, index: u64) -> Result<Result<&[u8], Damage>, VolumeError> {
+        let known = matches!(&self.current, Some((s, i, _)) if (*s, *i) == (segment, index));
+        if !known {
+            let row = &self.manifest.segments[segment];
+            let at = RecordNo(row.extent.first.0 + index);
+            let want = want(row.extent.bytes, index);
+            let held = match &mut self.ahead {
+                None => read_at(&mut self.dev, at, want, &mut self.buffer)?,
+                Some(ahead) => match ahead.get(segment).and_then(|s| s.get(index as usize)) {
+                    Some(Ok(bytes)) => {
+                        self.buffer[..bytes.len()].copy_from_slice(bytes);
+                        Ok(bytes.len())
+                    }
+                    Some(Err(damage)) => Err(damage.clone()),
+                    None => Err(Damage::Unreadable {
+                        at,
+                        why: "not where the catalogue said".into(),
+                    }),
+                },
+            };
+            let expected = row.crc32c.0[index as usize];
+            let checked = held.and_then(|len| {
+                let found = crc32c::crc32c(&self.buffer[..len]);
+                if found == expected {
+                    Ok(len)
+                } else {
+                    Err(Damage::Crc {
+                        at,
+                        expected,
+                        found,
+                    })
+                }
+            });
+            self.digest_record(segment, index, &checked);
+            self.current = Some((segment, index, checked));
+        }
+        Ok(match &self.current {
+            Some((_, _, Ok(len))) => Ok(&self.buffer[..*len]),
+            Some((_, _, Err(damage))) => Err(damage.clone()),
+            None => Ok(&[]),
+        })
+    }
+
+    /// Takes a record into its segment's digest, where records come in order.
+    fn digest_record(&mut self, segment: usize, index: u64, record: &Result<usize, Damage>) {
+        if segment > self.digesting.0 && index == 0 {
+            self.digesting = (segment, 0, sha2::Sha256::new());
+        }
+        let (current, next, hash) = &mut self.digesting;
+        if (*current, *next) != (segment, index) {
+            return;
+        }
+        let Ok(len) = record else { return };
+        hash.update(&self.buffer[..*len]);
+        *next += 1;
+        let extent = &self.manifest.segments[segment].extent;
+        if *next == extent.records {
+            let found = Sha256(hash.finalize_reset().into());
+            if found != extent.sha256 {
+                self.mismatches.push(Damage::Segment {
+                    no: extent.no,
+                    expected: extent.sha256,
+                    found,
+                });
+            }
+            self.digesting = (segment + 1, 0, sha2::Sha256::new());
+        }
+    }
+}
+
+/// How long record `index` of a segment of `bytes` bytes is.
+const fn want(bytes: Bytes, index: u64) -> usize {
+    let before = index.saturating_mul(RECORD_BYTES as u64);
+    let left = bytes.0.saturating_sub(before);
+    if left > RECORD_BYTES as u64 {
+        RECORD_BYTES
+    } else {
+        left as usize
+    }
+}
+
+fn read_at<D: RecordDevice>(
+    dev: &mut D,
+    at: RecordNo,
+    want: usize,
+    buffer: &mut [u8],
+) -> Result<Result<usize, Damage>, VolumeError> {
+    go(dev, at)?;
+    let shape = |found: String| {
+        Ok(Err(Damage::Shape {
+            at,
+            expected: format!("a record of {want} bytes"),
+            found,
+        }))
+    };
+    match dev.read_record(buffer) {
+        Ok(ReadOutcome::Record(len)) if len == want => Ok(Ok(len)),
+        Ok(ReadOutcome::Record(len)) => shape(format!("one of {len}")),
+        Ok(ReadOutcome::TooLong(len)) => shape(format!("one of {len}")),
+        Ok(ReadOutcome::Filemark) => shape("a filemark".into()),
+        Ok(ReadOutcome::EndOfData) => shape("end of data".into()),
+        Err(error) if error.kind == DeviceErrorKind::Medium => Ok(Err(Damage::Unreadable {
+            at,
+            why: error.to_string(),
+        })),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Reads over the filemark at `mark`, so that no LOCATE is needed.
+fn go_behind_mark<D: RecordDevice>(dev: &mut D, mark: u64) -> Result<(), VolumeError> {
+    if dev.position()? == RecordNo(mark) {
+        dev.space_filemarks(1)?;
+    }
+    Ok(())
+}
