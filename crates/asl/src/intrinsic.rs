@@ -1,0 +1,215 @@
+//! Intrinsic functions: `States.Format('{} of {}', $.n, $.total)`.
+
+mod array;
+mod functions;
+mod parse;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::path::Found;
+use crate::query::{Kind, QueryError, View, select};
+
+/// A compiled call.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    function: Function,
+    arguments: Vec<Argument>,
+    /// The whole expression, which causes quote even when an inner call failed.
+    text: Arc<str>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Argument {
+    /// A quoted text: with its escapes resolved, and as it was written (for `States.Format`).
+    Text {
+        plain: String,
+        written: String,
+    },
+    Literal(Value),
+    Path(Kind, String),
+    Call(Box<Call>),
+}
+
+/// The functions of the language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Function {
+    Format,
+    StringToJson,
+    JsonToString,
+    Array,
+    ArrayPartition,
+    ArrayContains,
+    ArrayRange,
+    ArrayGetItem,
+    ArrayLength,
+    ArrayUnique,
+    Base64Encode,
+    Base64Decode,
+    Hash,
+    JsonMerge,
+    MathRandom,
+    MathAdd,
+    StringSplit,
+    Uuid,
+}
+
+impl Function {
+    const ALL: [(&'static str, Function); 18] = [
+        ("Format", Function::Format),
+        ("StringToJson", Function::StringToJson),
+        ("JsonToString", Function::JsonToString),
+        ("Array", Function::Array),
+        ("ArrayPartition", Function::ArrayPartition),
+        ("ArrayContains", Function::ArrayContains),
+        ("ArrayRange", Function::ArrayRange),
+        ("ArrayGetItem", Function::ArrayGetItem),
+        ("ArrayLength", Function::ArrayLength),
+        ("ArrayUnique", Function::ArrayUnique),
+        ("Base64Encode", Function::Base64Encode),
+        ("Base64Decode", Function::Base64Decode),
+        ("Hash", Function::Hash),
+        ("JsonMerge", Function::JsonMerge),
+        ("MathRandom", Function::MathRandom),
+        ("MathAdd", Function::MathAdd),
+        ("StringSplit", Function::StringSplit),
+        ("UUID", Function::Uuid),
+    ];
+
+    fn named(name: &str) -> Option<Function> {
+        Self::ALL
+            .into_iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, function)| function)
+    }
+
+    fn name(self) -> &'static str {
+        Self::ALL
+            .into_iter()
+            .find(|(_, function)| *function == self)
+            .map_or("", |(name, _)| name)
+    }
+
+    /// How many arguments a call may have.
+    fn arity(self) -> std::ops::RangeInclusive<usize> {
+        match self {
+            Function::Format => 1..=usize::MAX,
+            Function::Array => 0..=usize::MAX,
+            Function::StringToJson
+            | Function::JsonToString
+            | Function::ArrayLength
+            | Function::ArrayUnique
+            | Function::Base64Encode
+            | Function::Base64Decode => 1..=1,
+            Function::ArrayPartition
+            | Function::ArrayContains
+            | Function::ArrayGetItem
+            | Function::Hash
+            | Function::MathAdd
+            | Function::StringSplit => 2..=2,
+            Function::ArrayRange | Function::JsonMerge => 3..=3,
+            Function::MathRandom => 2..=3,
+            Function::Uuid => 0..=0,
+        }
+    }
+}
+
+/// An argument as a function gets it.
+pub(crate) struct Given {
+    pub(crate) value: Value,
+    /// A quoted text as it was written, escapes and all.
+    pub(crate) written: Option<String>,
+}
+
+/// Why a call has no value.
+pub(crate) struct Fault {
+    message: String,
+    missing: bool,
+}
+
+impl From<String> for Fault {
+    fn from(message: String) -> Self {
+        Fault {
+            message,
+            missing: false,
+        }
+    }
+}
+
+impl Call {
+    /// Compiles a call.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        parse::parse(text)
+    }
+
+    /// Evaluates the call.
+    pub(crate) fn run(&self, view: &View<'_>) -> Result<Value, QueryError> {
+        self.evaluate(view).map_err(|fault| QueryError::Function {
+            message: format!(
+                "The function '{}' had the following error: {}",
+                self.text, fault.message
+            ),
+            missing: fault.missing,
+        })
+    }
+
+    /// Every path and variable among the arguments, nested calls included.
+    pub(crate) fn paths(&self) -> Vec<(&Kind, &str)> {
+        let mut all = Vec::new();
+        for argument in &self.arguments {
+            match argument {
+                Argument::Path(kind, text) => all.push((kind, text.as_str())),
+                Argument::Call(inner) => all.extend(inner.paths()),
+                Argument::Text { .. } | Argument::Literal(_) => {}
+            }
+        }
+        all
+    }
+
+    fn evaluate(&self, view: &View<'_>) -> Result<Value, Fault> {
+        let mut given = Vec::with_capacity(self.arguments.len());
+        for argument in &self.arguments {
+            given.push(match argument {
+                Argument::Text { plain, written } => Given {
+                    value: Value::String(plain.clone()),
+                    written: Some(written.clone()),
+                },
+                Argument::Literal(value) => Given {
+                    value: value.clone(),
+                    written: None,
+                },
+                Argument::Call(inner) => Given {
+                    value: inner.evaluate(view)?,
+                    written: None,
+                },
+                Argument::Path(kind, text) => Given {
+                    value: argument_value(kind, text, view)?,
+                    written: None,
+                },
+            });
+        }
+        Ok(functions::call(self.function, &given, view)?)
+    }
+}
+
+/// The value of a path argument. Unlike in a payload template, an index beyond the end of an
+/// array is a miss here.
+fn argument_value(kind: &Kind, text: &str, view: &View<'_>) -> Result<Value, Fault> {
+    let miss = |document: &str| Fault {
+        message: format!(
+            "The JsonPath argument for the field '{text}' could not be found in the input \
+             '{document}'"
+        ),
+        missing: true,
+    };
+    match select(kind, text, view) {
+        Ok(Found::Value(value)) => Ok(value),
+        Ok(Found::BeyondEnd) => Err(miss(&view.input.to_string())),
+        Err(QueryError::Missing { document, .. }) => Err(miss(&document)),
+        Err(QueryError::Function { message, missing }) => Err(Fault { message, missing }),
+    }
+}

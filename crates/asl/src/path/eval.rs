@@ -1,0 +1,327 @@
+//! Walking a document, with the outcomes and messages of Jayway's JsonPath 2.
+
+use serde_json::Value;
+
+use super::{Found, Function, JsonPath, Step};
+
+/// Nodes one selection may visit: `$..*..*..*` on a large document would never end otherwise.
+const MAX_VISITS: usize = 1_000_000;
+
+/// A node: `None` is Java's null, which Jackson gives for an index beyond the end.
+type Node<'a> = Option<&'a Value>;
+
+pub(super) fn select(path: &JsonPath, root: &Value) -> Result<Found, String> {
+    let mut walk = Walk {
+        root,
+        steps: &path.steps,
+        hits: Vec::new(),
+        fuel: MAX_VISITS,
+    };
+    walk.step(0, Some(root), "$", true)?;
+    let hits = walk.hits;
+    let found = if path.is_definite() {
+        match hits.last() {
+            None => return Err(format!("No results for path: {}", describe(path))),
+            Some(Some(value)) => Found::Value((*value).clone()),
+            Some(None) => Found::BeyondEnd,
+        }
+    } else {
+        let all = hits
+            .into_iter()
+            .map(|node| node.cloned().unwrap_or(Value::Null));
+        Found::Value(Value::Array(all.collect()))
+    };
+    match path.function {
+        None => Ok(found),
+        Some(function) => apply(function, found.or_null()).map(Found::Value),
+    }
+}
+
+fn describe(path: &JsonPath) -> String {
+    let steps: String = path.steps.iter().map(Step::describe).collect();
+    format!("${steps}")
+}
+
+struct Walk<'a> {
+    root: &'a Value,
+    steps: &'a [Step],
+    hits: Vec<Node<'a>>,
+    fuel: usize,
+}
+
+impl<'a> Walk<'a> {
+    /// Applies the steps from `at` on to one node. `definite` says whether all steps before are.
+    fn step(
+        &mut self,
+        at: usize,
+        node: Node<'a>,
+        place: &str,
+        definite: bool,
+    ) -> Result<(), String> {
+        let steps = self.steps;
+        self.burn()?;
+        let Some(step) = steps.get(at) else {
+            self.hits.push(node);
+            return Ok(());
+        };
+        match step {
+            Step::Property(names) => self.property(at, names, node, place, definite),
+            Step::Wildcard => {
+                match node {
+                    Some(Value::Object(members)) => {
+                        for (name, value) in members {
+                            self.lenient(at + 1, Some(value), &format!("{place}['{name}']"))?;
+                        }
+                    }
+                    Some(Value::Array(items)) => {
+                        for (index, value) in items.iter().enumerate() {
+                            self.lenient(at + 1, Some(value), &format!("{place}[{index}]"))?;
+                        }
+                    }
+                    _ => {}
+                }
+                Ok(())
+            }
+            Step::Index(indexes) => {
+                let Some(items) = array(node, step, place, definite)? else {
+                    return Ok(());
+                };
+                let single = indexes.len() == 1;
+                for &index in indexes {
+                    let resolved = if index < 0 {
+                        index + items.len() as i64
+                    } else {
+                        index
+                    };
+                    let item = usize::try_from(resolved).ok().and_then(|i| items.get(i));
+                    self.step(
+                        at + 1,
+                        item,
+                        &format!("{place}[{index}]"),
+                        definite && single,
+                    )?;
+                }
+                Ok(())
+            }
+            Step::Slice(from, to) => {
+                let Some(items) = array(node, step, place, definite)? else {
+                    return Ok(());
+                };
+                let length = items.len() as i64;
+                let clamp = |end: i64| (if end < 0 { end + length } else { end }).clamp(0, length);
+                let from = clamp(from.unwrap_or(0));
+                let to = clamp(to.unwrap_or(length));
+                for index in from..to {
+                    let item = usize::try_from(index).ok().and_then(|i| items.get(i));
+                    self.lenient(at + 1, item, &format!("{place}[{index}]"))?;
+                }
+                Ok(())
+            }
+            Step::Filter(filter) => {
+                match node {
+                    Some(value @ Value::Object(_)) => {
+                        if filter.accepts(value, self.root) {
+                            self.lenient(at + 1, node, place)?;
+                        }
+                    }
+                    Some(Value::Array(items)) => {
+                        for (index, item) in items.iter().enumerate() {
+                            if filter.accepts(item, self.root) {
+                                self.lenient(at + 1, Some(item), &format!("{place}[{index}]"))?;
+                            }
+                        }
+                    }
+                    _ if !definite => {}
+                    other => {
+                        return Err(format!(
+                            "Filter: {} can not be applied to primitives. Current context is: {}",
+                            step.describe(),
+                            show(other)
+                        ));
+                    }
+                }
+                Ok(())
+            }
+            Step::Scan => match node {
+                Some(value) => self.scan(at + 1, value, place),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn burn(&mut self) -> Result<(), String> {
+        self.fuel = self
+            .fuel
+            .checked_sub(1)
+            .ok_or("the path visits too many nodes")?;
+        Ok(())
+    }
+
+    /// A step after an indefinite one: what it does not find is left out.
+    fn lenient(&mut self, at: usize, node: Node<'a>, place: &str) -> Result<(), String> {
+        self.step(at, node, place, false)
+    }
+
+    fn property(
+        &mut self,
+        at: usize,
+        names: &'a [String],
+        node: Node<'a>,
+        place: &str,
+        definite: bool,
+    ) -> Result<(), String> {
+        let Some(Value::Object(members)) = node else {
+            if !definite {
+                return Ok(());
+            }
+            return Err(format!(
+                "Expected to find an object with property {} in path {place} but found '{}'. This \
+                 is not a json object according to the JsonProvider: \
+                 'com.jayway.jsonpath.spi.json.JacksonJsonNodeJsonProvider'.",
+                self.steps[at].describe(),
+                java_class(node)
+            ));
+        };
+        let leaf = at + 1 == self.steps.len();
+        if let [name] = names {
+            let here = format!("{place}['{name}']");
+            return match members.get(name) {
+                Some(value) => self.step(at + 1, Some(value), &here, definite),
+                None if leaf || !definite => Ok(()),
+                None => Err(format!("Missing property in path {here}")),
+            };
+        }
+        for name in names {
+            if let Some(value) = members.get(name) {
+                self.lenient(at + 1, Some(value), &format!("{place}['{name}']"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `..` followed by the step at `at`, on this node and all below it.
+    fn scan(&mut self, at: usize, value: &'a Value, place: &str) -> Result<(), String> {
+        self.burn()?;
+        if self.scan_applies(at, value) {
+            self.lenient(at, Some(value), place)?;
+        }
+        match value {
+            Value::Object(members) => {
+                for (name, below) in members {
+                    self.scan(at, below, &format!("{place}['{name}']"))?;
+                }
+            }
+            Value::Array(items) => {
+                for (index, below) in items.iter().enumerate() {
+                    self.scan(at, below, &format!("{place}[{index}]"))?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn scan_applies(&self, at: usize, value: &Value) -> bool {
+        match (self.steps.get(at), value) {
+            (Some(Step::Property(names)), Value::Object(members)) => {
+                names.iter().any(|name| members.contains_key(name))
+            }
+            (Some(Step::Index(_) | Step::Slice(..)), Value::Array(_)) => true,
+            (Some(Step::Wildcard), Value::Array(_) | Value::Object(_)) => true,
+            // An object that passes is met as a member or item of its container.
+            (Some(Step::Filter(_)), Value::Array(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+fn array<'a>(
+    node: Node<'a>,
+    step: &Step,
+    place: &str,
+    definite: bool,
+) -> Result<Option<&'a Vec<Value>>, String> {
+    match node {
+        Some(Value::Array(items)) => Ok(Some(items)),
+        _ if !definite => Ok(None),
+        None => Err(format!("The path {place} is null")),
+        Some(other) => Err(format!(
+            "Filter: {} can only be applied to arrays. Current context is: {other}",
+            step.describe()
+        )),
+    }
+}
+
+fn show(node: Node<'_>) -> String {
+    node.map_or_else(|| "null".to_owned(), Value::to_string)
+}
+
+fn java_class(node: Node<'_>) -> String {
+    let class = match node {
+        None => return "null".to_owned(),
+        Some(Value::Null) => "NullNode",
+        Some(Value::Bool(_)) => "BooleanNode",
+        Some(Value::String(_)) => "TextNode",
+        Some(Value::Array(_)) => "ArrayNode",
+        Some(Value::Object(_)) => "ObjectNode",
+        Some(Value::Number(number)) if number.is_f64() => "DoubleNode",
+        Some(Value::Number(number)) => match number.as_i64() {
+            Some(small) if i32::try_from(small).is_ok() => "IntNode",
+            Some(_) => "LongNode",
+            None => "BigIntegerNode",
+        },
+    };
+    format!("com.fasterxml.jackson.databind.node.{class}")
+}
+
+fn apply(function: Function, value: Value) -> Result<Value, String> {
+    let numbers = || -> Result<Vec<f64>, String> {
+        let numbers: Vec<f64> = value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_f64)
+            .collect();
+        if numbers.is_empty() {
+            return Err(
+                "Aggregation function attempted to calculate value using empty array".to_owned(),
+            );
+        }
+        Ok(numbers)
+    };
+    match function {
+        Function::Length => Ok(match &value {
+            Value::Array(items) => Value::from(items.len()),
+            Value::Object(members) => Value::from(members.len()),
+            Value::String(text) => Value::from(text.chars().count()),
+            _ => Value::Null,
+        }),
+        Function::Keys => Ok(match &value {
+            Value::Object(members) => members.keys().cloned().map(Value::from).collect(),
+            _ => Value::Null,
+        }),
+        Function::First => Ok(value
+            .as_array()
+            .and_then(|a| a.first())
+            .cloned()
+            .unwrap_or(Value::Null)),
+        Function::Last => Ok(value
+            .as_array()
+            .and_then(|a| a.last())
+            .cloned()
+            .unwrap_or(Value::Null)),
+        Function::Min => Ok(Value::from(
+            numbers()?.into_iter().fold(f64::INFINITY, f64::min),
+        )),
+        Function::Max => Ok(Value::from(
+            numbers()?.into_iter().fold(f64::NEG_INFINITY, f64::max),
+        )),
+        Function::Sum => Ok(Value::from(numbers()?.into_iter().sum::<f64>())),
+        Function::Avg => {
+            let numbers = numbers()?;
+            Ok(Value::from(
+                numbers.iter().sum::<f64>() / numbers.len() as f64,
+            ))
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Payload templates: `Parameters`, `ResultSelector`, `ItemSelector`, `Assign`.
+
+use serde_json::{Map, Value};
+
+use crate::query::{Query, QueryError, View};
+
+/// A compiled template.
+#[derive(Debug, Clone)]
+pub(crate) enum Template {
+    /// A part without expressions.
+    Constant(Value),
+    Object(Vec<(String, Template)>),
+    Array(Vec<Template>),
+    /// The value of a `….$` member; `field` is the member's name with its suffix.
+    Query {
+        field: String,
+        query: Query,
+    },
+}
+
+/// Why a template has no value.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TemplateError {
+    /// The sentence AWS puts in the cause, without its prefix.
+    pub(crate) message: String,
+    /// Whether an intrinsic function failed by itself: `States.IntrinsicFailure`.
+    pub(crate) intrinsic: bool,
+}
+
+impl TemplateError {
+    /// The sentence for a failed expression in a named field.
+    pub(crate) fn new(error: &QueryError, field: &str) -> Self {
+        match error {
+            QueryError::Missing { path, document, .. } => TemplateError {
+                message: format!(
+                    "The JSONPath '{path}' specified for the field '{field}' could not be found \
+                     in the input '{document}'"
+                ),
+                intrinsic: false,
+            },
+            QueryError::Function { message, missing } => TemplateError {
+                message: message.clone(),
+                intrinsic: !missing,
+            },
+        }
+    }
+}
+
+impl Template {
+    /// Compiles a template.
+    ///
+    /// # Errors
+    /// The offending fields: where they are below the template (a JSON pointer) and their names.
+    pub(crate) fn parse(value: &Value) -> Result<Self, Vec<(String, String)>> {
+        let mut faults = Vec::new();
+        let template = compile(value, "", &mut faults);
+        if faults.is_empty() {
+            Ok(template)
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// Fills the template in.
+    pub(crate) fn fill(&self, view: &View<'_>) -> Result<Value, TemplateError> {
+        match self {
+            Template::Constant(value) => Ok(value.clone()),
+            Template::Object(members) => {
+                let mut filled = Map::with_capacity(members.len());
+                for (name, member) in members {
+                    filled.insert(name.clone(), member.fill(view)?);
+                }
+                Ok(Value::Object(filled))
+            }
+            Template::Array(items) => items
+                .iter()
+                .map(|item| item.fill(view))
+                .collect::<Result<_, _>>()
+                .map(Value::Array),
+            Template::Query { field, query } => query
+                .value(view)
+                .map_err(|error| TemplateError::new(&error, field)),
+        }
+    }
+
+    /// Fills a template whose top is an object, as `Assign` is, member by member.
+    pub(crate) fn fill_members(
+        &self,
+        view: &View<'_>,
+    ) -> Result<Vec<(String, Value)>, TemplateError> {
+        match self.fill(view)? {
+            Value::Object(members) => Ok(members.into_iter().collect()),
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+fn compile(value: &Value, at: &str, faults: &mut Vec<(String, String)>) -> Template {
+    match value {
+        Value::Object(members) => {
+            let mut compiled = Vec::with_capacity(members.len());
+            for (name, member) in members {
+                let below = format!("{at}/{name}");
+                let Some(plain) = name.strip_suffix(".$") else {
+                    compiled.push((name.clone(), compile(member, &below, faults)));
+                    continue;
+                };
+                match member.as_str().map(Query::parse) {
+                    Some(Ok(query)) => compiled.push((
+                        plain.to_owned(),
+                        Template::Query {
+                            field: name.clone(),
+                            query,
+                        },
+                    )),
+                    _ => faults.push((below, name.clone())),
+                }
+            }
+            if compiled
+                .iter()
+                .all(|(_, member)| matches!(member, Template::Constant(_)))
+                && compiled.len() == members.len()
+            {
+                return Template::Constant(value.clone());
+            }
+            Template::Object(compiled)
+        }
+        Value::Array(items) => {
+            let compiled: Vec<Template> = items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| compile(item, &format!("{at}[{index}]"), faults))
+                .collect();
+            if compiled
+                .iter()
+                .all(|item| matches!(item, Template::Constant(_)))
+            {
+                return Template::Constant(value.clone());
+            }
+            Template::Array(compiled)
+        }
+        other => Template::Constant(other.clone()),
+    }
+}
