@@ -1,0 +1,306 @@
+//! The orders.
+
+use async_graphql::{Context, Error, Object, SimpleObject};
+use control::Principal;
+use model::{ArtifactName, CheckpointId, Code, GroupId, LibraryId, Refusal, RetentionClass};
+
+use super::checkpoint::{GroupNode, Restore};
+use super::input::{GroupTarget, ParkedDecision, PoolInput, ScopeInput, ServiceInput, SubmitInput};
+use super::library::Pool;
+use super::of;
+use super::service::Service;
+use crate::auth::{Scope, TokenError};
+use crate::error::{OrRefused, all_refused, name, refused};
+use crate::scalars::Uuid;
+use crate::{Api, limits};
+
+/// The orders.
+pub(crate) struct Mutation;
+
+/// What became of a submission.
+#[derive(SimpleObject)]
+pub(crate) struct SubmitPayload {
+    /// The id of the group.
+    group: Uuid,
+    /// The ids of its checkpoints, in the order of the members.
+    checkpoints: Vec<Uuid>,
+    /// True where the same submission had come before under the same idempotency key.
+    repeated: bool,
+}
+
+/// A new token. Its text is shown here and never again.
+#[derive(SimpleObject)]
+pub(crate) struct NewToken {
+    /// Its name.
+    name: String,
+    /// Its text: `Authorization: Bearer` wants it.
+    token: String,
+}
+
+/// The library that was named, or the installation's own.
+pub(crate) fn library(api: &Api, text: Option<String>) -> Result<LibraryId, Error> {
+    text.as_deref()
+        .map_or_else(|| Ok(api.library.clone()), |text| name(text, "library"))
+}
+
+/// Refuses everybody but operators.
+pub(crate) fn operator(who: &Principal) -> Result<(), Error> {
+    match who {
+        Principal::Operator => Ok(()),
+        Principal::Services(_) => Err(refused(Refusal::new(
+            Code::Forbidden,
+            "expected an operator's token, found one scoped to services",
+        ))),
+    }
+}
+
+/// The id of the group that was meant.
+pub(crate) async fn group_of(
+    api: &Api,
+    who: &Principal,
+    target: GroupTarget,
+) -> Result<GroupId, Error> {
+    match target {
+        GroupTarget::Group(id) => Ok(GroupId(id.0)),
+        GroupTarget::Checkpoint(id) => {
+            let view = api
+                .control
+                .checkpoint(who, CheckpointId(id.0))
+                .await
+                .or_refused()?;
+            Ok(view.group.id)
+        }
+    }
+}
+
+async fn group_now(api: &Api, who: &Principal, id: GroupId) -> Result<Option<GroupNode>, Error> {
+    let (group, members) = api.control.group(who, id).await.or_refused()?;
+    Ok(Some(GroupNode {
+        group,
+        members: Some(members),
+    }))
+}
+
+fn token_refused(error: &TokenError) -> Error {
+    let code = match error {
+        TokenError::Name(_) | TokenError::Exists(_) => Code::InvalidRequest,
+        TokenError::Unknown(_) => Code::NotFound,
+        TokenError::TooMany => Code::Busy,
+        _ => Code::Internal,
+    };
+    refused(Refusal::new(code, error.to_string()).at("name"))
+}
+
+#[Object]
+impl Mutation {
+    /// Submits one checkpoint, or several that belong together. The answer comes before
+    /// any check that needs the artifacts; ask for the group to see what became of it.
+    async fn submit(&self, ctx: &Context<'_>, input: SubmitInput) -> Result<SubmitPayload, Error> {
+        let (api, who) = of(ctx)?;
+        let submission = super::input::parse(input).map_err(all_refused)?;
+        let outcome = api
+            .control
+            .submit(who, submission)
+            .await
+            .map_err(all_refused)?;
+        Ok(SubmitPayload {
+            group: Uuid(outcome.group.0),
+            checkpoints: outcome.checkpoints.iter().map(|id| Uuid(id.0)).collect(),
+            repeated: outcome.repeated,
+        })
+    }
+
+    /// Registers services, or changes them; at most 1,000 at once. For operators.
+    async fn register_services(
+        &self,
+        ctx: &Context<'_>,
+        services: Vec<ServiceInput>,
+    ) -> Result<Vec<Service>, Error> {
+        let (api, who) = of(ctx)?;
+        if services.is_empty() || services.len() > limits::MAX_SERVICES {
+            return Err(refused(
+                Refusal::new(
+                    Code::InvalidRequest,
+                    format!(
+                        "services: expected 1 to {}, found {}",
+                        limits::MAX_SERVICES,
+                        services.len()
+                    ),
+                )
+                .at("services"),
+            ));
+        }
+        let mut list = Vec::with_capacity(services.len());
+        for (index, service) in services.into_iter().enumerate() {
+            let pool = service.pool.as_deref().unwrap_or("main");
+            let retention = match service.retention {
+                Some(classes) if !classes.is_empty() => {
+                    classes.into_iter().map(RetentionClass).collect()
+                }
+                _ => vec![RetentionClass::default()],
+            };
+            list.push(model::Service {
+                name: name(&service.name, &format!("services[{index}].name"))?,
+                pool: name(pool, &format!("services[{index}].pool"))?,
+                retention,
+                frozen: service.frozen,
+                provenance_key: service.provenance_key,
+            });
+        }
+        api.control
+            .register_services(who, list.clone())
+            .await
+            .or_refused()?;
+        Ok(list.into_iter().map(Service::from).collect())
+    }
+
+    /// Makes or changes a pool. For operators.
+    async fn put_pool(&self, ctx: &Context<'_>, pool: PoolInput) -> Result<Pool, Error> {
+        let (api, who) = of(ctx)?;
+        let pool = model::Pool {
+            name: name(&pool.name, "pool.name")?,
+            library: library(api, pool.library)?,
+            copies: pool.copies,
+            reserve: pool.reserve.0,
+            write_drives: pool.write_drives,
+        };
+        api.control.put_pool(who, pool.clone()).await.or_refused()?;
+        Ok(pool.into())
+    }
+
+    /// Asks for artifacts back from tape: all where none is named.
+    async fn restore(
+        &self,
+        ctx: &Context<'_>,
+        checkpoint: Uuid,
+        #[graphql(desc = "Only these, by name.")] only: Option<Vec<String>>,
+    ) -> Result<Option<Restore>, Error> {
+        let (api, who) = of(ctx)?;
+        let mut names: Vec<ArtifactName> = Vec::new();
+        for (index, text) in only.unwrap_or_default().iter().enumerate() {
+            names.push(text.parse().map_err(|error: model::InvalidId| {
+                refused(
+                    Refusal::new(Code::InvalidArtifactName, error.to_string())
+                        .at(format!("only[{index}]")),
+                )
+            })?);
+        }
+        let id = api
+            .control
+            .restore(who, CheckpointId(checkpoint.0), names)
+            .await
+            .or_refused()?;
+        Ok(Some(
+            api.control.restore_view(who, id).await.or_refused()?.into(),
+        ))
+    }
+
+    /// Asks for a committed checkpoint to be read back from tape and compared again.
+    async fn verify(&self, ctx: &Context<'_>, checkpoint: Uuid) -> Result<Option<Restore>, Error> {
+        let (api, who) = of(ctx)?;
+        let id = api
+            .control
+            .reverify(who, CheckpointId(checkpoint.0))
+            .await
+            .or_refused()?;
+        Ok(Some(
+            api.control.restore_view(who, id).await.or_refused()?.into(),
+        ))
+    }
+
+    /// Asks for a volume to be listed from the medium alone. For operators.
+    async fn scan_volume(
+        &self,
+        ctx: &Context<'_>,
+        barcode: String,
+    ) -> Result<Option<Restore>, Error> {
+        let (api, who) = of(ctx)?;
+        let barcode = name(&barcode, "barcode")?;
+        let id = api.control.scan_volume(who, &barcode).await.or_refused()?;
+        Ok(Some(
+            api.control.restore_view(who, id).await.or_refused()?.into(),
+        ))
+    }
+
+    /// Calls off a group that the agent has not claimed yet.
+    async fn cancel(
+        &self,
+        ctx: &Context<'_>,
+        target: GroupTarget,
+    ) -> Result<Option<GroupNode>, Error> {
+        let (api, who) = of(ctx)?;
+        let id = group_of(api, who, target).await?;
+        api.control.cancel(who, id).await.or_refused()?;
+        group_now(api, who, id).await
+    }
+
+    /// Decides a parked group. For operators.
+    async fn decide_parked(
+        &self,
+        ctx: &Context<'_>,
+        target: GroupTarget,
+        decision: ParkedDecision,
+    ) -> Result<Option<GroupNode>, Error> {
+        let (api, who) = of(ctx)?;
+        let id = group_of(api, who, target).await?;
+        let resume = decision == ParkedDecision::Resume;
+        api.control
+            .decide_parked(who, id, resume)
+            .await
+            .or_refused()?;
+        group_now(api, who, id).await
+    }
+
+    /// Makes a bearer token. Its text is in this answer and nowhere else. For operators.
+    async fn create_token(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "name")] token: String,
+        scope: ScopeInput,
+    ) -> Result<NewToken, Error> {
+        let (api, who) = of(ctx)?;
+        operator(who)?;
+        let invalid =
+            |message: &str| refused(Refusal::new(Code::InvalidRequest, message).at("scope"));
+        let scope = match scope {
+            ScopeInput::Operator(true) => Scope::Operator,
+            ScopeInput::Operator(false) => {
+                return Err(invalid("scope.operator: expected true, found false"));
+            }
+            ScopeInput::Services(names) if names.is_empty() => {
+                return Err(invalid(
+                    "scope.services: expected at least one service, found none",
+                ));
+            }
+            ScopeInput::Services(names) => {
+                let mut services = Vec::with_capacity(names.len());
+                for (index, text) in names.iter().enumerate() {
+                    services.push(name(text, &format!("scope.services[{index}]"))?);
+                }
+                Scope::Services(services)
+            }
+        };
+        let secret = api
+            .tokens
+            .create(&token, scope, api.clock.now())
+            .map_err(|error| token_refused(&error))?;
+        Ok(NewToken {
+            name: token,
+            token: secret.expose().to_owned(),
+        })
+    }
+
+    /// Forgets a token. For operators.
+    async fn revoke_token(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "name")] token: String,
+    ) -> Result<bool, Error> {
+        let (api, who) = of(ctx)?;
+        operator(who)?;
+        api.tokens
+            .revoke(&token)
+            .map_err(|error| token_refused(&error))?;
+        Ok(true)
+    }
+}
