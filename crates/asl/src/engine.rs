@@ -160,6 +160,10 @@ impl<'m> Kernel<'m> {
 
     /// One move of a chain; whether it can move on.
     fn turn(&mut self, id: u32) -> bool {
+        self.moves = self.moves.saturating_sub(1);
+        if self.moves == 0 {
+            self.full = true;
+        }
         let Some(chain) = self.x.chains.get_mut(&id) else {
             return false;
         };

@@ -157,19 +157,6 @@ impl Call {
         })
     }
 
-    /// Every path and variable among the arguments, nested calls included.
-    pub(crate) fn paths(&self) -> Vec<(&Kind, &str)> {
-        let mut all = Vec::new();
-        for argument in &self.arguments {
-            match argument {
-                Argument::Path(kind, text) => all.push((kind, text.as_str())),
-                Argument::Call(inner) => all.extend(inner.paths()),
-                Argument::Text { .. } | Argument::Literal(_) => {}
-            }
-        }
-        all
-    }
-
     fn evaluate(&self, view: &View<'_>) -> Result<Value, Fault> {
         let mut given = Vec::with_capacity(self.arguments.len());
         for argument in &self.arguments {
