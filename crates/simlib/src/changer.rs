@@ -1,6 +1,6 @@
 //! The simulated changer: elements, moves, and what an operator does by hand.
 
-use crate::drive::DriveUnit;
+use crate::drive::{DriveUnit, Outside};
 use crate::error::SimError;
 use crate::fault::{Effect, sense_of};
 use crate::identity::{Identity, designator, inquiry};
@@ -12,6 +12,7 @@ use scsi::{Completion, Data, ElementKind, Sense, SenseKey, Status, TransportErro
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Element addresses, laid out as in an IBM library.
@@ -99,7 +100,23 @@ pub(crate) struct ChangerUnit {
 
 /// The drives as the robot reaches them. Locked one at a time, and always behind the changer's
 /// own lock; a drive never locks the changer.
-pub(crate) type Bays = [Mutex<DriveUnit>];
+pub(crate) type Bays = [Bay];
+
+/// A drive in its place.
+pub(crate) struct Bay {
+    pub(crate) unit: Mutex<DriveUnit>,
+    /// Looked at without waiting for the drive.
+    pub(crate) outside: Arc<Outside>,
+}
+
+impl Bay {
+    pub(crate) fn new(unit: DriveUnit) -> Self {
+        Self {
+            outside: unit.outside(),
+            unit: Mutex::new(unit),
+        }
+    }
+}
 
 impl ChangerUnit {
     pub(crate) fn new(
@@ -322,7 +339,7 @@ impl ChangerUnit {
         let bay = bays.get(usize::from(address.wrapping_sub(FIRST_DRIVE)));
         let drive = bay
             .filter(|_| kind == ElementKind::Drive)
-            .map(|bay| bay.lock());
+            .map(|bay| &bay.outside);
         let accessible = match (&drive, kind) {
             (Some(drive), _) => drive.accessible(),
             (None, ElementKind::Transport) => false,
@@ -350,7 +367,7 @@ impl ChangerUnit {
         }
         match drive {
             Some(drive) if wish.dvcid => {
-                out.extend_from_slice(&designator("ULT3580-TD9", drive.serial()));
+                out.extend_from_slice(&designator("ULT3580-TD9", &drive.serial));
             }
             _ => out.extend_from_slice(&[0; 4]),
         }
@@ -428,7 +445,7 @@ impl ChangerUnit {
         let Some(bay) = self.bay(from, bays) else {
             return Ok(());
         };
-        let mut drive = bay.lock();
+        let mut drive = bay.unit.lock();
         if drive.removal_prevented() || !drive.accessible() && !self.implicit_unload {
             return Err(Check::new(SenseKey::IllegalRequest, 0x53, 0x02));
         }
@@ -445,13 +462,13 @@ impl ChangerUnit {
     /// Hands the cartridge over where the element is a drive.
     pub(crate) fn enter(&mut self, to: u16, barcode: String, bays: &Bays) {
         if let Some(bay) = self.bay(to, bays) {
-            let mut drive = bay.lock();
+            let mut drive = bay.unit.lock();
             self.time.meet(&mut drive.time);
             drive.insert(barcode);
         }
     }
 
-    fn bay<'a>(&self, address: u16, bays: &'a Bays) -> Option<&'a Mutex<DriveUnit>> {
+    fn bay<'a>(&self, address: u16, bays: &'a Bays) -> Option<&'a Bay> {
         (self.geometry.kind(address) == Some(ElementKind::Drive))
             .then(|| bays.get(usize::from(address - FIRST_DRIVE)))?
     }

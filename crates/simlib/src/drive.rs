@@ -14,7 +14,9 @@ use scsi::cdb::op;
 use scsi::{Completion, Data, Generation, Sense, SenseKey, Status, TransportError};
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// What a drive needs to know of its library.
 #[derive(Debug, Clone)]
@@ -43,8 +45,31 @@ pub(crate) struct DriveUnit {
     pub(crate) time: Timeline,
     /// What the command under way costs.
     cost: Duration,
-    /// The drive's own time at which the medium is ready.
-    ready_at: Duration,
+    ready_at: Ready,
+    outside: Arc<Outside>,
+}
+
+/// What the library sees of a drive without disturbing it at its work.
+#[derive(Debug)]
+pub(crate) struct Outside {
+    pub(crate) serial: String,
+    accessible: AtomicBool,
+}
+
+impl Outside {
+    /// The picker could take a cartridge out.
+    pub(crate) fn accessible(&self) -> bool {
+        self.accessible.load(Ordering::Acquire)
+    }
+}
+
+/// When the medium is ready after a load.
+#[derive(Debug, Clone, Copy)]
+enum Ready {
+    Now,
+    /// On the drive's own virtual time.
+    Virtual(Duration),
+    Real(Instant),
 }
 
 /// Where the cartridge is.
@@ -163,6 +188,10 @@ struct Counters {
 
 impl DriveUnit {
     pub(crate) fn new(build: Build) -> Self {
+        let outside = Arc::new(Outside {
+            serial: build.serial.clone(),
+            accessible: AtomicBool::new(true),
+        });
         let mut drive = Self {
             build,
             seat: Seat::Empty,
@@ -177,14 +206,15 @@ impl DriveUnit {
             counters: Counters::default(),
             time: Timeline::default(),
             cost: Duration::ZERO,
-            ready_at: Duration::ZERO,
+            ready_at: Ready::Now,
+            outside,
         };
         drive.attention(0x29, 0x00);
         drive
     }
 
-    pub(crate) fn serial(&self) -> &str {
-        &self.build.serial
+    pub(crate) fn outside(&self) -> Arc<Outside> {
+        Arc::clone(&self.outside)
     }
 
     /// Barcode of the cartridge in the drive, threaded or not.
@@ -255,6 +285,7 @@ impl DriveUnit {
         let refused = |sense: Sense| completion(Err(Check::of(sense).residual(expected)));
         let mut lost_answer = false;
         let mut report = None;
+        let mut fails_later = None;
         match struck {
             None | Some(Effect::Jam { .. }) => {}
             Some(Effect::Busy) => {
@@ -289,17 +320,23 @@ impl DriveUnit {
                 executed,
             }) => {
                 let sense = sense_of(key, asc, ascq, deferred);
-                if deferred {
-                    self.drop_buffer();
+                self.count_failure(opcode, sense.key);
+                match (deferred, executed) {
+                    (false, false) => return Ok(refused(sense)),
+                    (false, true) => report = Some(sense),
+                    (true, false) => {
+                        self.drop_buffer();
+                        return Ok(refused(sense));
+                    }
+                    (true, true) => fails_later = Some(sense),
                 }
-                if !executed {
-                    self.count_failure(opcode, sense.key);
-                    return Ok(refused(sense));
-                }
-                report = Some(sense);
             }
         }
         let answer = self.execute(cdb, data);
+        if let Some(sense) = fails_later {
+            self.drop_buffer();
+            self.deferred = Some(sense);
+        }
         let cost = std::mem::take(&mut self.cost);
         self.time.spend(&self.build.config.timing, cost);
         if lost_answer || cost > timeout {
@@ -359,18 +396,54 @@ impl DriveUnit {
 
     /// The cartridge, where one is threaded and ready.
     fn ready(&mut self) -> Result<&mut Cartridge, Check> {
-        if self.time.now() < self.ready_at && matches!(self.build.config.timing, Timing::Virtual(_))
-        {
+        let waiting = match self.ready_at {
+            Ready::Now => false,
+            Ready::Virtual(at) => self.time.now() + self.cost < at,
+            Ready::Real(at) => Instant::now() < at,
+        };
+        if waiting {
             // Nobody sleeps on a virtual clock: a poll stands for the second a host would wait.
-            self.cost += Duration::from_secs(1);
+            if let Ready::Virtual(_) = self.ready_at {
+                self.cost += Duration::from_secs(1);
+            }
             return Err(Check::new(SenseKey::NotReady, 0x04, 0x01));
         }
+        self.ready_at = Ready::Now;
         match &mut self.seat {
             Seat::Loaded(cartridge) => Ok(cartridge),
             Seat::Empty => Err(Check::new(SenseKey::NotReady, 0x3a, 0x00)),
             Seat::Ejected(_) => Err(Check::new(SenseKey::NotReady, 0x3a, 0x04)),
             Seat::Failed(_) => Err(Check::new(SenseKey::NotReady, 0x53, 0x00)),
         }
+    }
+
+    /// Loading goes on behind the host's back for as long as the mechanics take.
+    fn load_in_background(&mut self) {
+        let cost = self.model().load();
+        self.ready_at = match &self.build.config.timing {
+            Timing::Off => Ready::Now,
+            Timing::Virtual(_) => Ready::Virtual(self.time.now() + cost),
+            Timing::Scaled(factor) => {
+                let scaled = cost.as_secs_f64() / factor.max(1e-9);
+                let scaled = Duration::try_from_secs_f64(scaled).unwrap_or_default();
+                Ready::Real(Instant::now() + scaled)
+            }
+        };
+    }
+
+    /// Waits until loading is done.
+    fn wait_until_ready(&mut self) {
+        match std::mem::replace(&mut self.ready_at, Ready::Now) {
+            Ready::Now => {}
+            Ready::Virtual(at) => self.cost += at.saturating_sub(self.time.now() + self.cost),
+            Ready::Real(at) => std::thread::sleep(at.saturating_duration_since(Instant::now())),
+        }
+    }
+
+    fn sit(&mut self, seat: Seat) -> Seat {
+        let accessible = !matches!(seat, Seat::Loaded(_));
+        self.outside.accessible.store(accessible, Ordering::Release);
+        std::mem::replace(&mut self.seat, seat)
     }
 
     /// The mechanics with the cartridge that is in.

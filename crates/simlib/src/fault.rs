@@ -153,7 +153,8 @@ pub enum Effect {
         /// Reported as a deferred error (71h). What the drive had in its buffer is lost.
         #[serde(default)]
         deferred: bool,
-        /// The command is executed first (a recovered error, a cleaning request).
+        /// The command is executed first (a recovered error, a cleaning request). A deferred
+        /// error then leaves this command GOOD and is reported by the next one.
         #[serde(default)]
         executed: bool,
     },
@@ -212,6 +213,18 @@ impl Effect {
             ascq,
             deferred: true,
             executed: false,
+        }
+    }
+
+    /// The command is answered GOOD, then its data and all that was buffered is lost, and the
+    /// next command is not executed but reports that.
+    pub fn deferred_later(key: u8, asc: u8, ascq: u8) -> Self {
+        Self::Sense {
+            key,
+            asc,
+            ascq,
+            deferred: true,
+            executed: true,
         }
     }
 

@@ -6,7 +6,7 @@ pub use operator::{Damage, Standing};
 
 use crate::cartridge::{Cartridge, tape_path};
 use crate::changer::{
-    ChangerUnit, FIRST_DRIVE, FIRST_MAIL_SLOT, FIRST_SLOT, Geometry, Held, State,
+    Bay, ChangerUnit, FIRST_DRIVE, FIRST_MAIL_SLOT, FIRST_SLOT, Geometry, Held, State,
 };
 use crate::config::Config;
 use crate::drive::{Build, DriveUnit};
@@ -31,7 +31,7 @@ pub struct SimLibrary {
 struct Shared {
     dir: PathBuf,
     changer: Mutex<ChangerUnit>,
-    drives: Vec<Mutex<DriveUnit>>,
+    drives: Vec<Bay>,
     faults: Faults,
     config: Config,
     /// Held for its lock only.
@@ -114,7 +114,7 @@ impl SimLibrary {
             if let Some(held) = state.elements.get(&(FIRST_DRIVE + number)) {
                 drive.insert(held.barcode.clone());
             }
-            drives.push(Mutex::new(drive));
+            drives.push(Bay::new(drive));
         }
         let serial = "SIMLIB0001".to_owned();
         let changer = ChangerUnit::new(state, geometry, path, serial, &config);
@@ -258,7 +258,7 @@ impl Transport for DriveHandle {
                 detail: "no such drive".to_owned(),
             });
         };
-        let mut drive = drive.lock();
+        let mut drive = drive.unit.lock();
         let struck = self.shared.faults.strike(&Seen {
             opcode: cdb.first().copied().unwrap_or(0),
             drive: Some(self.number),

@@ -11,23 +11,18 @@ impl DriveUnit {
     /// The robot (or power-on) finds this cartridge in the drive's mouth; the drive pulls it in
     /// and loads it.
     pub(crate) fn insert(&mut self, barcode: String) {
-        self.seat = Seat::Ejected(barcode);
-        let cost = self.model().load();
+        self.sit(Seat::Ejected(barcode));
         self.thread();
-        self.ready_at = self.time.now() + cost;
-        if matches!(self.build.config.timing, crate::Timing::Scaled(_)) {
-            let timing = self.build.config.timing.clone();
-            self.time.spend(&timing, cost);
-        }
+        self.load_in_background();
         self.attention(0x28, 0x00);
     }
 
     /// The robot takes the cartridge out. The caller has looked at `accessible`.
     pub(crate) fn take(&mut self) -> Option<String> {
-        match std::mem::replace(&mut self.seat, Seat::Empty) {
+        match self.sit(Seat::Empty) {
             Seat::Ejected(barcode) | Seat::Failed(barcode) => Some(barcode),
             other => {
-                self.seat = other;
+                self.sit(other);
                 None
             }
         }
@@ -40,8 +35,7 @@ impl DriveUnit {
                 Seat::Empty => return Err(Check::new(SenseKey::NotReady, 0x3a, 0x00)),
                 Seat::Loaded(_) => {
                     // Threaded already: wait until ready, then back to beginning of partition.
-                    self.cost += self.ready_at.saturating_sub(self.time.now());
-                    self.ready_at = Duration::ZERO;
+                    self.wait_until_ready();
                     return self.rewind();
                 }
                 Seat::Ejected(_) | Seat::Failed(_) => {}
@@ -66,8 +60,7 @@ impl DriveUnit {
 
     /// Flushes, rewinds and ejects.
     fn unload(&mut self) -> Answer {
-        self.cost += self.ready_at.saturating_sub(self.time.now());
-        self.ready_at = Duration::ZERO;
+        self.wait_until_ready();
         self.flush()?;
         let moved = self.counters.bytes_written + self.counters.bytes_read;
         self.cost += self.model().unload(self.position.bytes, moved);
@@ -78,8 +71,8 @@ impl DriveUnit {
             let _ = cartridge.save_index();
             let _ = cartridge.save_memory();
         }
-        if let Seat::Loaded(cartridge) = std::mem::replace(&mut self.seat, Seat::Empty) {
-            self.seat = Seat::Ejected(cartridge.barcode);
+        if let Seat::Loaded(cartridge) = self.sit(Seat::Empty) {
+            self.sit(Seat::Ejected(cartridge.barcode));
         }
         self.position = Position::default();
         self.alerts = 0;
@@ -115,7 +108,7 @@ impl DriveUnit {
         self.attention(0x29, 0x01);
         if let Seat::Loaded(_) = self.seat {
             self.attention(0x28, 0x00);
-            self.ready_at = self.time.now() + self.model().load();
+            self.load_in_background();
         }
     }
 
@@ -148,18 +141,18 @@ impl DriveUnit {
     }
 
     fn thread(&mut self) {
-        let barcode = match std::mem::replace(&mut self.seat, Seat::Empty) {
+        let barcode = match self.sit(Seat::Empty) {
             Seat::Ejected(barcode) | Seat::Failed(barcode) => barcode,
             other => {
-                self.seat = other;
+                self.sit(other);
                 return;
             }
         };
-        let opened = self.open(&barcode);
-        self.seat = match opened {
+        let seat = match self.open(&barcode) {
             Ok(cartridge) => Seat::Loaded(Box::new(cartridge)),
             Err(_) => Seat::Failed(barcode),
         };
+        self.sit(seat);
         self.position = Position::default();
         self.counters = super::Counters::default();
     }

@@ -63,7 +63,11 @@ impl DriveUnit {
             return Err(bad_field(1));
         }
         let count = block.u24(2);
-        self.writable()?;
+        if count == 0 {
+            self.ready()?;
+        } else {
+            self.writable()?;
+        }
         let before = self.zone();
         for _ in 0..count {
             let object = self.position.object;

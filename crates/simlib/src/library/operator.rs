@@ -31,27 +31,27 @@ impl SimLibrary {
     /// Unknown drive numbers are ignored.
     pub fn power_cycle(&self, drive: usize) {
         if let Some(drive) = self.shared.drives.get(drive) {
-            drive.lock().power_cycle(0, false);
+            drive.unit.lock().power_cycle(0, false);
         }
     }
 
     /// Bus reset of one drive: buffer lost, tape rewound, 29/02 next.
     pub fn reset(&self, drive: usize) {
         if let Some(drive) = self.shared.drives.get(drive) {
-            drive.lock().reset();
+            drive.unit.lock().reset();
         }
     }
 
     /// The drive wants attention: TapeAlert flag 1 to 64.
     pub fn set_tape_alert(&self, drive: usize, flag: u8) {
         if let Some(drive) = self.shared.drives.get(drive) {
-            drive.lock().set_alert(flag);
+            drive.unit.lock().set_alert(flag);
         }
     }
 
     /// Where the drive's head is; `None` where nothing is threaded.
     pub fn standing(&self, drive: usize) -> Option<Standing> {
-        let drive = self.shared.drives.get(drive)?.lock();
+        let drive = self.shared.drives.get(drive)?.unit.lock();
         let (buffered_objects, buffered_bytes) = drive.buffered();
         Some(Standing {
             record: drive.record()?,
@@ -281,7 +281,7 @@ impl SimLibrary {
         // The changer's lock keeps the cartridge where it is meanwhile.
         let _changer = self.shared.changer.lock();
         for drive in &self.shared.drives {
-            let mut drive = drive.lock();
+            let mut drive = drive.unit.lock();
             if let Some(cartridge) = drive.cartridge().filter(|c| c.barcode == tag.as_str()) {
                 return work(cartridge);
             }
