@@ -301,6 +301,32 @@ impl Sealed {
         }
     }
 
+    /// The sealed part as JSON, with one artifact a line, so that a line editor can take names
+    /// out of it.
+    ///
+    /// # Errors
+    /// None in practice: [`crate::VolumeError::Damaged`] where it cannot be put into JSON.
+    pub fn to_json(&self) -> Result<Vec<u8>, crate::VolumeError> {
+        let failed =
+            |error: serde_json::Error| crate::VolumeError::Damaged(format!("sealed part: {error}"));
+        let head = Self {
+            format: self.format.clone(),
+            service: self.service.clone(),
+            service_version: self.service_version.clone(),
+            artifacts: Vec::new(),
+            ..*self
+        };
+        let mut json = serde_json::to_vec(&head).map_err(failed)?;
+        // `artifacts` is the last field: the text ends with `[]}`.
+        json.truncate(json.len().saturating_sub(2));
+        for (at, artifact) in self.artifacts.iter().enumerate() {
+            json.extend_from_slice(if at == 0 { b"\n" } else { b",\n" });
+            serde_json::to_writer(&mut json, artifact).map_err(failed)?;
+        }
+        json.extend_from_slice(b"\n]}\n");
+        Ok(json)
+    }
+
     /// SHA-256 of `work::part_text` of the ranges.
     pub fn part_content(&self) -> Sha256 {
         let text = model::work::part_text(
