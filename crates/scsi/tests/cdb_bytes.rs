@@ -1,5 +1,7 @@
 //! Command blocks, byte by byte, as the standards lay them out.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use scsi::cdb::{Cdb, U24, smc, spc, ssc};
 
 fn check(cdb: Cdb, expected: &str) {

@@ -1,5 +1,7 @@
 //! The changer handle against a script of answers.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use scsi::{
     Changer, Completion, Data, ElementAddress, ElementProblem, ScsiError, Sense, SenseKey,
     Transport, TransportError,
@@ -8,9 +10,12 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// One answer: what comes back, and what fills the buffer.
+type Answer = (Completion, Vec<u8>);
+
 #[derive(Clone, Default)]
 struct Script {
-    answers: Arc<Mutex<VecDeque<(Completion, Vec<u8>)>>>,
+    answers: Arc<Mutex<VecDeque<Answer>>>,
     asked: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 

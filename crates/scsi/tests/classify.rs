@@ -1,6 +1,8 @@
 //! The sense table, row by row (reference for each row: the vendor tables of the LTFS
 //! implementation, judged for a writer that must never lose a committed checkpoint).
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use Action::*;
 use scsi::{Action, Sense, SenseKey, classify};
 

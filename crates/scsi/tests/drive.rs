@@ -1,5 +1,7 @@
 //! The drive handle against a script of answers, with the quirks of real targets.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use scsi::{
     Action, Completion, Data, Drive, FilemarkMode, ObjectNumber, PoisonCause, ReadOutcome,
     Readiness, ScsiError, Sense, SenseKey, Spaced, Status, Timeouts, Transport, TransportError,
@@ -11,11 +13,14 @@ use std::time::Duration;
 /// One answer: what comes back, and what fills the buffer.
 type Answer = (Result<Completion, TransportError>, Vec<u8>);
 
+/// One question: the command block, and the time allowed.
+type Question = (Vec<u8>, Duration);
+
 /// Answers from a list, and remembers what was asked.
 #[derive(Clone, Default)]
 struct Script {
     answers: Arc<Mutex<VecDeque<Answer>>>,
-    asked: Arc<Mutex<Vec<(Vec<u8>, Duration)>>>,
+    asked: Arc<Mutex<Vec<Question>>>,
 }
 
 impl Script {

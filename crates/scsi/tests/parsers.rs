@@ -1,5 +1,7 @@
 //! Answers of devices, whole, cut short and random.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use proptest::prelude::*;
 use scsi::element::{Assignment, parse_status};
 use scsi::inquiry::{self, Designator};

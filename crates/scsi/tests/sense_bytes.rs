@@ -1,5 +1,7 @@
 //! Sense data in both formats, from bytes to meaning and back.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 use scsi::{Sense, SenseKey};

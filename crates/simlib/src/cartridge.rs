@@ -146,6 +146,12 @@ impl Cartridge {
         image: &[u8],
         objects: impl Iterator<Item = (Kind, u32)>,
     ) -> Result<(), SimError> {
+        // First the reference, then the content: a kill in between costs a reference number, the
+        // other way round it would hide a change.
+        if self.memory.content_changed() || self.memory.torn_end {
+            self.memory.torn_end = false;
+            self.save_memory()?;
+        }
         if start < self.index.objects() {
             self.cut(start)?;
         }
@@ -159,10 +165,6 @@ impl Cartridge {
         objects.for_each(|(kind, len)| self.index.push(kind, len, 1));
         debug_assert_eq!(self.index.end().offset, offset + image.len() as u64);
         self.memory.bytes_written += self.index.end().bytes - before;
-        self.memory.torn_end = false;
-        if self.memory.content_changed() {
-            self.save_memory()?;
-        }
         if self.fsync {
             self.file
                 .sync_data()
