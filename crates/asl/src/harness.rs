@@ -49,7 +49,7 @@ pub fn run_case(definition: &str, input: Value, tasks: Option<Value>) -> Value {
         Err(diagnostics) => return invalid(&diagnostics),
     };
     match Script::parse(tasks) {
-        Ok(script) => Run::new(&machine, script).to_end(input),
+        Ok(script) => Run::new(&machine, script).finish(input),
         Err(message) => fault("InvalidTasks", message, Vec::new()),
     }
 }
@@ -168,7 +168,7 @@ struct Run<'m> {
 }
 
 enum Planned {
-    Input(Input),
+    Input(Box<Input>),
     /// The task starts; its outcome is then looked up.
     Begin(Box<Task>),
 }
@@ -189,7 +189,7 @@ impl<'m> Run<'m> {
         }
     }
 
-    fn to_end(mut self, input: Value) -> Value {
+    fn finish(mut self, input: Value) -> Value {
         let mut identity = Identity::local("StateMachine", "execution");
         identity.role = "arn:aws:iam::000000000000:role/StepFunctionsRole".to_owned();
         self.take(Input::Start { identity, input });
@@ -203,7 +203,7 @@ impl<'m> Run<'m> {
             };
             self.now = self.now.max(at);
             match planned {
-                Planned::Input(input) => self.take(input),
+                Planned::Input(input) => self.take(*input),
                 Planned::Begin(task) => self.begin(&task),
             }
         }
@@ -246,7 +246,7 @@ impl<'m> Run<'m> {
             }
             Command::SetTimer { timer, at } => {
                 self.forget(timer);
-                let key = self.plan(at, Planned::Input(Input::TimerFired { timer }));
+                let key = self.plan(at, Planned::Input(Box::new(Input::TimerFired { timer })));
                 self.timers.insert(timer, key);
             }
             Command::CancelTimer { timer } => self.forget(timer),
@@ -296,12 +296,12 @@ impl<'m> Run<'m> {
                 task: key.clone(),
                 output: json!({}),
             };
-            self.plan(self.now, Planned::Input(input));
+            self.plan(self.now, Planned::Input(Box::new(input)));
         }
         match entry.answer {
             Answer::Output(output) => {
                 let input = Input::TaskSucceeded { task: key, output };
-                self.plan(self.now, Planned::Input(input));
+                self.plan(self.now, Planned::Input(Box::new(input)));
             }
             Answer::Error { error, cause } => {
                 let input = Input::TaskFailed {
@@ -309,12 +309,15 @@ impl<'m> Run<'m> {
                     error,
                     cause,
                 };
-                self.plan(self.now, Planned::Input(input));
+                self.plan(self.now, Planned::Input(Box::new(input)));
             }
             // A timer of the engine will do it.
             Answer::Timeout if task.timeout.is_some() || task.heartbeat.is_some() => {}
             Answer::Timeout => {
-                self.plan(self.now, Planned::Input(Input::TaskTimedOut { task: key }));
+                self.plan(
+                    self.now,
+                    Planned::Input(Box::new(Input::TaskTimedOut { task: key })),
+                );
             }
         }
     }

@@ -17,7 +17,7 @@
 //! ```
 //! use asl::{Command, CountingSource, Env, Execution, Identity, Input, Machine, TaskKey};
 //! let machine = Machine::parse(r#"{"StartAt": "Ship", "States": {"Ship": {"Type": "Task",
-//!     "Resource": "arn:aws:lambda:us-east-1:000000000000:function:ship", "End": true}}}"#)?;
+//!     "Resource": "arn:aws:lambda:us-east-1:000000000000:function:ship", "End": true}}}"#).expect("valid");
 //! let mut random = CountingSource::new(7);
 //! let mut env = Env { now: "2026-01-01T00:00:00Z".parse()?, random: &mut random };
 //! let mut run = Execution::new();

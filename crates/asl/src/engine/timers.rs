@@ -55,10 +55,9 @@ impl Kernel<'_> {
                 self.task_timed_out(task, Some("States.HeartbeatTimeout"));
             }
             Purpose::Execution => {
-                let details = Details::Failure {
-                    error: None,
-                    cause: None,
-                };
+                // The history names the error; the execution itself carries none.
+                let error = Some("States.Timeout".into());
+                let details = Details::Failure { error, cause: None };
                 self.end("ExecutionTimedOut", EventId(0), details, Outcome::TimedOut);
             }
         }

@@ -101,6 +101,10 @@ fn string_to_json(text: &str) -> Result<Value, String> {
     if text.trim().is_empty() {
         return Ok(Value::Null);
     }
+    if text.trim() == "-0" {
+        // An integer to AWS, a float to serde_json.
+        return Ok(Value::from(0));
+    }
     serde_json::from_str(text).map_err(|e| format!("the text is not JSON: {e}"))
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Checker, fields};
 
 const TYPES: [&str; 8] = [
-    "Pass", "Task", "Choice", "Wait", "Succeed", "Fail", "Parallel", "Map",
+    "Task", "Wait", "Pass", "Succeed", "Fail", "Choice", "Parallel", "Map",
 ];
 
 impl Checker {
@@ -23,7 +23,7 @@ impl Checker {
             .and_then(|name| fields::allowed(name).map(|fields| (name, fields)))
         else {
             let message = format!(
-                "Value should be one of the following: [{}]",
+                "The field 'Type' should have one of these values: [{}]",
                 TYPES.join(", ")
             );
             self.schema(message, format!("{at}/Type"));

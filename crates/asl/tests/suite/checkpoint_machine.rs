@@ -1,0 +1,114 @@
+//! A machine of the shape Tapemark runs: invoke, wait for an agent, fence, resume, give up.
+
+use serde_json::{Value, json};
+
+use crate::support::{outcome, run_with, types};
+
+fn invoke(phase: &str, next: &str, catch: Value) -> Value {
+    json!({ "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "TimeoutSeconds": 120,
+        "Parameters": { "FunctionName": format!("${{{phase}}}"), "Payload.$": "$" },
+        "ResultSelector": { "value.$": "$.Payload" }, "ResultPath": format!("$.facts.{}", phase.to_lowercase()),
+        "Retry": [
+            { "ErrorEquals": ["Tapemark.NoCapacity"], "IntervalSeconds": 15, "MaxDelaySeconds": 600, "MaxAttempts": 500, "JitterStrategy": "FULL" },
+            { "ErrorEquals": ["Lambda.TooManyRequestsException", "Tapemark.Transient"], "MaxAttempts": 6, "JitterStrategy": "FULL" }],
+        "Catch": catch, "Next": next })
+}
+
+fn all_to(next: &str) -> Value {
+    json!([{ "ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": next }])
+}
+
+fn machine() -> Value {
+    let execute = json!({ "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",
+        "HeartbeatSeconds": 120, "TimeoutSeconds": 172_800,
+        "Parameters": { "FunctionName": "${Execute}", "Payload": {
+            "token.$": "$$.Task.Token", "run.$": "$.run",
+            "key.$": "States.Format('{}/execute/{}/{}', $.run.id, $.run.placement, $.run.attempt)" } },
+        "ResultPath": "$.facts.execute",
+        "Catch": [
+            { "ErrorEquals": ["States.HeartbeatTimeout", "States.Timeout", "Tapemark.FenceLost"], "ResultPath": "$.error", "Next": "Fence" },
+            { "ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "MarkFailed" }],
+        "Next": "Commit" });
+    let resume = json!({ "Type": "Choice", "Default": "MarkFailed", "Choices": [{ "Next": "NextAttempt", "And": [
+        { "Variable": "$.facts.fence.value.usable", "BooleanEquals": true },
+        { "Variable": "$.run.attempt", "NumericLessThan": 2 }] }] });
+    json!({ "StartAt": "Begin", "TimeoutSeconds": 7_776_000, "States": {
+        "Begin": { "Type": "Pass", "Next": "Validate", "Parameters": {
+            "job.$": "$", "facts": {}, "error": {},
+            "run": { "id.$": "$$.Execution.Name", "placement": 0, "attempt": 0 } } },
+        "Validate": invoke("Validate", "Allocate", all_to("MarkFailed")),
+        "Allocate": invoke("Allocate", "Execute", all_to("MarkFailed")),
+        "Execute": execute,
+        "Fence": invoke("Fence", "CanResume", all_to("MarkFailed")),
+        "CanResume": resume,
+        "NextAttempt": { "Type": "Pass", "ResultPath": "$.run", "Next": "Execute", "Parameters": {
+            "id.$": "$.run.id", "placement.$": "$.run.placement",
+            "attempt.$": "States.MathAdd($.run.attempt, 1)" } },
+        "Commit": invoke("Commit", "Done", all_to("MarkFailed")),
+        "Done": { "Type": "Succeed", "OutputPath": "$.facts.commit.value" },
+        "MarkFailed": invoke("MarkFailed", "Failed", all_to("Failed")),
+        "Failed": { "Type": "Fail", "ErrorPath": "$.error.Error", "CausePath": "$.error.Cause" } } })
+}
+
+fn done(state: &str, payload: Value) -> Value {
+    json!({ "state": state, "outcome": { "output": { "Payload": payload } } })
+}
+
+fn failed(state: &str, error: &str) -> Value {
+    json!({ "state": state, "outcome": { "error": error, "cause": "because" } })
+}
+
+#[test]
+fn all_goes_well_after_waiting_for_capacity() {
+    let tasks = json!([done("Validate", json!(1)), failed("Allocate", "Tapemark.NoCapacity"),
+        failed("Allocate", "Tapemark.NoCapacity"), done("Allocate", json!({ "tape": "T1" })),
+        { "state": "Execute", "outcome": { "output": { "position": 7 } },
+          "parameters": { "FunctionName": "${Execute}", "Payload": { "token": "?",
+            "run": { "id": "execution", "placement": 0, "attempt": 0 }, "key": "execution/execute/0/0" } } },
+        done("Commit", json!({ "checkpoint": "c" }))]);
+    let result = run_with(&machine(), json!({ "service": "s" }), tasks);
+    assert_eq!(outcome(&result), r#"{"checkpoint":"c"}"#);
+    assert_eq!(result.get("parameter_mismatches"), None);
+}
+
+#[test]
+fn an_agent_dies_and_the_next_attempt_resumes() {
+    let tasks = json!([done("Validate", json!(1)), done("Allocate", json!(1)),
+        { "state": "Execute", "outcome": { "timeout": true } }, done("Fence", json!({ "usable": true })),
+        { "state": "Execute", "outcome": { "output": {} },
+          "parameters": { "FunctionName": "${Execute}", "Payload": { "token": "?",
+            "run": { "id": "execution", "placement": 0, "attempt": 1 }, "key": "execution/execute/0/1" } } },
+        done("Commit", json!("ok"))]);
+    let result = run_with(&machine(), json!({}), tasks);
+    assert_eq!(outcome(&result), r#""ok""#);
+    assert_eq!(result.get("parameter_mismatches"), None);
+    assert!(types(&result).contains(&"TaskTimedOut"));
+}
+
+#[test]
+fn an_agent_that_dies_for_ever_ends_with_its_error() {
+    let mut tasks = vec![
+        done("Validate", json!(1)),
+        done("Allocate", json!(1)),
+        done("MarkFailed", json!(1)),
+    ];
+    for _ in 0..3 {
+        tasks.push(failed("Execute", "Tapemark.FenceLost"));
+        tasks.push(done("Fence", json!({ "usable": true })));
+    }
+    let result = run_with(&machine(), json!({}), json!(tasks));
+    assert_eq!(outcome(&result), "Tapemark.FenceLost: because");
+}
+
+#[test]
+fn a_refused_job_is_marked_and_fails_by_its_own_name() {
+    let tasks = json!([
+        failed("Validate", "Tapemark.UnknownService"),
+        failed("MarkFailed", "Lambda.Unknown")
+    ]);
+    let result = run_with(&machine(), json!({}), tasks);
+    assert_eq!(
+        result["error"], "Lambda.Unknown",
+        "the last error is the one that is told"
+    );
+}
