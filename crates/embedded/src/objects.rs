@@ -13,6 +13,7 @@ use control::ports::{ObjectError, ObjectInfo, Objects};
 use model::{ArtifactName, ArtifactSource, Bytes, CheckpointId, RestoreId, Sha256};
 use tokio::sync::Semaphore;
 
+pub(crate) use pin::{make_private_dir, put as put_private_file};
 use source::Roots;
 
 /// The largest document.

@@ -84,8 +84,9 @@ impl<'t> Tables<'t> {
 
 /// Something to write, and somebody who waits for the answer.
 pub(crate) trait Work: Send {
-    /// Writes it, or notes why not. An error undoes the whole commit.
-    fn apply(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError>;
+    /// Writes it, or notes why not; says whether anything was written. An error undoes the
+    /// whole commit.
+    fn apply(&mut self, tables: &mut Tables<'_>) -> Result<bool, StoreError>;
 
     /// Tells the one who waits: after the commit became durable, or failed.
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
@@ -205,10 +206,16 @@ fn commit(
     // Durability is Immediate unless asked otherwise: commit returns after the flush.
     let transaction = database.begin_write()?;
     let mut tables = Tables::open(&transaction)?;
+    let mut has_written = false;
     for work in works {
-        work.apply(&mut tables)?;
+        has_written |= work.apply(&mut tables)?;
     }
     drop(tables);
+    if !has_written {
+        // Every work was refused, by what is durable already: no flush for that.
+        transaction.abort()?;
+        return Ok(true);
+    }
     if pulled(Moment::BeforeCommit) {
         return Ok(false);
     }

@@ -26,10 +26,7 @@ pub struct SystemRandomness;
 
 impl Randomness for SystemRandomness {
     fn fill(&self, buffer: &mut [u8]) {
-        getrandom::fill(buffer).expect(
-            "getrandom(2) fails only where the kernel lacks it, and the store's mmap-free file \
-             locking already needs a newer one",
-        );
+        getrandom::fill(buffer).expect("every kernel this runs on has a random source");
     }
 }
 

@@ -188,14 +188,15 @@ impl Transaction {
 type Judgement = Result<Vec<Option<u64>>, (usize, Option<Vec<u8>>)>;
 
 impl Work for Transaction {
-    fn apply(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError> {
+    fn apply(&mut self, tables: &mut Tables<'_>) -> Result<bool, StoreError> {
         let versions = match self.judge(tables)? {
             Ok(versions) => versions,
             Err(refused) => {
                 self.refused = Some(refused);
-                return Ok(());
+                return Ok(false);
             }
         };
+        let mut has_written = false;
         for (write, version) in self.writes.iter_mut().zip(versions) {
             let key = (write.key.pk.as_bytes(), write.key.sk.as_bytes());
             match &mut write.change {
@@ -205,10 +206,12 @@ impl Work for Transaction {
                         Some(old) => encode::head(old.value())?,
                         None => continue,
                     };
+                    has_written = true;
                     move_entry(&mut tables.gsi1, key, head.gsi1.as_ref(), None)?;
                     move_entry(&mut tables.gsi2, key, head.gsi2.as_ref(), None)?;
                 }
                 Change::Put { bytes, gsi1, gsi2 } => {
+                    has_written = true;
                     // 2^64 writes of one item do not happen: at a million a second that
                     // is half a million years.
                     encode::set_version(bytes, version.unwrap_or(0).saturating_add(1));
@@ -221,7 +224,7 @@ impl Work for Transaction {
                 }
             }
         }
-        Ok(())
+        Ok(has_written)
     }
 
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {

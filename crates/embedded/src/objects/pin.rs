@@ -69,7 +69,7 @@ impl Declared {
 }
 
 /// Writes a small file whole; replaces one that is there.
-pub(super) fn put(unfinished: &Path, to: &Path, body: &[u8]) -> Result<(), ObjectError> {
+pub(crate) fn put(unfinished: &Path, to: &Path, body: &[u8]) -> Result<(), ObjectError> {
     let write = || {
         let mut copy = Unfinished::create(unfinished)?;
         copy.file.write_all(body)?;
@@ -79,7 +79,7 @@ pub(super) fn put(unfinished: &Path, to: &Path, body: &[u8]) -> Result<(), Objec
 }
 
 /// A directory that only this user may look into, and those above it.
-pub(super) fn make_private_dir(path: &Path) -> io::Result<()> {
+pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
