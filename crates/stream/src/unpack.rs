@@ -98,18 +98,16 @@ impl<'u> Unpacker<'u> {
             return Ok(());
         };
         let (name, kind) = self.members[index].clone();
+        let mut from = 0;
         let unpacked = match stored {
-            Err(damage) => Err((
-                0,
-                StreamError::Damaged {
-                    artifact: self.artifacts[rows[0]].name.clone(),
-                    member: name,
-                    damage,
-                },
-            )),
-            Ok(stored) => self.unpack(index, &rows, stored, &name, kind),
+            Err(damage) => Err(StreamError::Damaged {
+                artifact: self.artifacts[rows[0]].name.clone(),
+                member: name,
+                damage,
+            }),
+            Ok(stored) => self.unpack(index, &rows, stored, &name, kind, &mut from),
         };
-        let Err((from, error)) = unpacked else {
+        let Err(error) = unpacked else {
             return Ok(());
         };
         self.sink.abort();
@@ -146,8 +144,7 @@ impl<'u> Unpacker<'u> {
         }
     }
 
-    /// Reads the artifacts `rows` out of a member. On failure also tells which of `rows` is the
-    /// first that did not come.
+    /// Reads the artifacts `rows` out of a member, and counts in `came` those that came.
     fn unpack(
         &mut self,
         index: usize,
@@ -155,24 +152,21 @@ impl<'u> Unpacker<'u> {
         stored: &[u8],
         name: &str,
         kind: MemberKind,
-    ) -> Result<(), (usize, StreamError)> {
-        let mut reader = self
-            .opener
-            .reader(stored, name.ends_with(".zst.age"))
-            .map_err(|error| (0, error.into()))?;
+        came: &mut usize,
+    ) -> Result<(), StreamError> {
+        let mut reader = self.opener.reader(stored, name.ends_with(".zst.age"))?;
         let mut at = 0;
-        for (place, row) in rows.iter().enumerate() {
-            let one = match kind {
-                MemberKind::Bundle => self.bundled(*row, &mut reader, &mut at),
-                MemberKind::Artifact => self.piece(index, *row, &mut reader),
-            };
-            one.map_err(|error| (place, error))?;
+        for row in rows {
+            match kind {
+                MemberKind::Bundle => self.bundled(*row, &mut reader, &mut at)?,
+                MemberKind::Artifact => self.piece(index, *row, &mut reader)?,
+            }
+            *came += 1;
         }
         if kind == MemberKind::Bundle {
-            // To the end: only there does age prove that nothing was cut off.
-            // The artifacts were compared one by one, so none is lost by what follows them.
-            self.drain(&mut reader, rows[0], u64::MAX)
-                .map_err(|error| (rows.len(), error))?;
+            // To the end: only there does age prove that nothing was cut off. The artifacts were
+            // compared one by one, so none is lost by what follows them.
+            self.drain(&mut reader, rows[0], u64::MAX)?;
         }
         Ok(())
     }

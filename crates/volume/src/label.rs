@@ -21,7 +21,8 @@ const MAX_LABEL_BYTES: Bytes = Bytes::mib(4);
 const LABEL_FORMAT: &str = "tapemark/label";
 const LABEL_NAME: &str = "LABEL.json";
 const README: &str = include_str!("label/README.txt");
-const SCHEMAS: [(&str, &str); 4] = [
+const EXTRAS: [(&str, &str); 5] = [
+    ("restore.sh", include_str!("label/restore.sh")),
     (
         "schema/LABEL.schema.json",
         include_str!("label/LABEL.schema.json"),
@@ -291,8 +292,8 @@ fn label_tar(label: &Label) -> Result<Vec<u8>, VolumeError> {
     };
     add("README.txt", readme.as_bytes());
     add(LABEL_NAME, &json);
-    for (name, schema) in SCHEMAS {
-        add(name, schema.as_bytes());
+    for (name, content) in EXTRAS {
+        add(name, content.as_bytes());
     }
     out.resize(out.len() + tar::END, 0);
     Ok(out)

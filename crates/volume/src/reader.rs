@@ -5,7 +5,7 @@ use std::fmt;
 use model::{Bytes, Placement, RecordNo, SegmentNo, Sha256};
 use sha2::Digest;
 
-use crate::device::{DeviceErrorKind, ReadOutcome, RecordDevice};
+use crate::device::{DeviceErrorKind, ReadOutcome, RecordDevice, Spaced};
 use crate::error::VolumeError;
 use crate::manifest::{Manifest, digest};
 use crate::walk::{FoundManifest, go, read_manifest_here, record_buffer};
@@ -113,6 +113,8 @@ pub struct PlacementReader<D> {
     /// Records read ahead, in the one-pass mode.
     ahead: Option<Vec<Vec<Held>>>,
     buffer: Vec<u8>,
+    /// Where the device stands, as far as we know without asking.
+    stand: Stand,
     /// What the buffer holds.
     current: Option<(usize, u64, Result<usize, Damage>)>,
     /// The segment whose digest is being computed, and how many of its records went in.
@@ -120,6 +122,9 @@ pub struct PlacementReader<D> {
     /// Segments finished with another digest.
     mismatches: Vec<Damage>,
 }
+
+/// The object before which the device stands; none after a failed read.
+type Stand = Option<RecordNo>;
 
 type Held = Result<Vec<u8>, Damage>;
 
@@ -183,6 +188,7 @@ impl<D: RecordDevice> PlacementReader<D> {
             .ok_or_else(|| VolumeError::Damaged("a placement without a manifest segment".into()))?;
         let total: Bytes = data.iter().map(|segment| segment.bytes).sum();
         let mut ahead = None;
+        let mut stand = None;
         if total <= ONE_PASS_BYTES {
             let mut segments = Vec::with_capacity(data.len());
             for segment in data {
@@ -190,12 +196,15 @@ impl<D: RecordDevice> PlacementReader<D> {
                 for index in 0..segment.records {
                     let at = RecordNo(segment.first.0.saturating_add(index));
                     let want = want(segment.bytes, index);
-                    let held = read_at(&mut dev, at, want, &mut buffer)?;
+                    let held = read_at(&mut dev, &mut stand, at, want, &mut buffer)?;
                     records.push(held.map(|len| buffer[..len].to_vec()));
                 }
                 segments.push(records);
-                // The filemark: a drive that stands before it goes over it.
-                go_behind_mark(&mut dev, segment.first.0.saturating_add(segment.records))?;
+                // Over the filemark, so that no LOCATE is needed.
+                let mark = RecordNo(segment.first.0.saturating_add(segment.records));
+                if stand == Some(mark) && dev.space_filemarks(1)? == Spaced::All {
+                    stand = Some(RecordNo(mark.0.saturating_add(1)));
+                }
             }
             ahead = Some(segments);
         }
@@ -207,6 +216,7 @@ impl<D: RecordDevice> PlacementReader<D> {
             sealed: found.sealed,
             ahead,
             buffer,
+            stand: None,
             current: None,
             digesting: (0, 0, sha2::Sha256::new()),
             mismatches: Vec::new(),
@@ -320,7 +330,7 @@ impl<D: RecordDevice> PlacementReader<D> {
             let at = RecordNo(row.extent.first.0 + index);
             let want = want(row.extent.bytes, index);
             let held = match &mut self.ahead {
-                None => read_at(&mut self.dev, at, want, &mut self.buffer)?,
+                None => read_at(&mut self.dev, &mut self.stand, at, want, &mut self.buffer)?,
                 Some(ahead) => match ahead.get(segment).and_then(|s| s.get(index as usize)) {
                     Some(Ok(bytes)) => {
                         self.buffer[..bytes.len()].copy_from_slice(bytes);
@@ -396,11 +406,15 @@ const fn want(bytes: Bytes, index: u64) -> usize {
 
 fn read_at<D: RecordDevice>(
     dev: &mut D,
+    stand: &mut Stand,
     at: RecordNo,
     want: usize,
     buffer: &mut [u8],
 ) -> Result<Result<usize, Damage>, VolumeError> {
-    go(dev, at)?;
+    // Asking a drive for its position before every record would cost a command a record.
+    if stand.take() != Some(at) {
+        go(dev, at)?;
+    }
     let shape = |found: String| {
         Ok(Err(Damage::Shape {
             at,
@@ -409,7 +423,10 @@ fn read_at<D: RecordDevice>(
         }))
     };
     match dev.read_record(buffer) {
-        Ok(ReadOutcome::Record(len)) if len == want => Ok(Ok(len)),
+        Ok(ReadOutcome::Record(len)) if len == want => {
+            *stand = Some(RecordNo(at.0.saturating_add(1)));
+            Ok(Ok(len))
+        }
         Ok(ReadOutcome::Record(len)) => shape(format!("one of {len}")),
         Ok(ReadOutcome::TooLong(len)) => shape(format!("one of {len}")),
         Ok(ReadOutcome::Filemark) => shape("a filemark".into()),
@@ -420,12 +437,4 @@ fn read_at<D: RecordDevice>(
         })),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Reads over the filemark at `mark`, so that no LOCATE is needed.
-fn go_behind_mark<D: RecordDevice>(dev: &mut D, mark: u64) -> Result<(), VolumeError> {
-    if dev.position()? == RecordNo(mark) {
-        dev.space_filemarks(1)?;
-    }
-    Ok(())
 }

@@ -117,7 +117,7 @@ pub(crate) fn read_small<D: RecordDevice>(
             found,
         };
         match dev.read_record(buf)? {
-            ReadOutcome::Record(len) if tar.bytes.len() % RECORD_BYTES != 0 => {
+            ReadOutcome::Record(len) if !tar.bytes.len().is_multiple_of(RECORD_BYTES) => {
                 return Err(wrong(format!("a record of {len} bytes behind a short one")));
             }
             ReadOutcome::Record(len) if (tar.bytes.len() + len) as u64 > limit.0 => {

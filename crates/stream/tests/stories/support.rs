@@ -1,9 +1,4 @@
 //! What the stories share: orders, sources in memory, labelled tapes.
-#![allow(dead_code, unreachable_pub)] // Each story uses its part.
-
-use std::collections::BTreeMap;
-use std::io::{self, Read};
-
 use model::work::{OrderedArtifact, WriteOrder};
 use model::{
     ArtifactRange, Bytes, CheckpointId, CopyNo, Fence, GroupId, Sha256, VolumePosition, VolumeUuid,
@@ -11,6 +6,8 @@ use model::{
 };
 use rand::{RngCore, SeedableRng};
 use sha2::Digest;
+use std::collections::BTreeMap;
+use std::io::{self, Read};
 use stream::{Opener, Sealer, Source, StreamOptions, generate_identity};
 use volume::{
     Expected, Label, MemoryTape, SealedArtifact, VolumeWriter, WriterOptions, write_label,

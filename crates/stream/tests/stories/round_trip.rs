@@ -1,11 +1,9 @@
 //! What goes onto a tape comes back from it, whatever its size.
 
-mod support;
-
+use crate::support::*;
 use model::Bytes;
 use proptest::prelude::*;
 use stream::{NullSink, ReadOptions, StreamOptions, read_placement, write_placement};
-use support::*;
 use volume::{VolumeWriter, WriterOptions};
 
 fn there_and_back(files: &Shelf, options: &StreamOptions, cut: WriterOptions) {
