@@ -119,6 +119,24 @@ fn the_hard_end_loses_nothing_that_was_accepted() {
     assert_eq!(read_all(&mut lab.drive(0)), "A".repeat(16));
 }
 
+/// The same on a tape that gives no early warning: nothing else has flushed before.
+#[test]
+fn the_hard_end_flushes_even_without_a_warning_before_it() {
+    let lab = Lab::new(Config {
+        early_warning: 0,
+        ..config()
+    });
+    let mut drive = lab.mount(0, 0);
+    for _ in 0..16 {
+        assert_eq!(drive.write_record(&[b'A'; 1000]), Ok(Written::default()));
+    }
+    assert_eq!(lab.library.standing(0).unwrap().buffered_objects, 16);
+    drive.write_record(&[b'B'; 1]).unwrap_err();
+    drop(drive);
+    let lab = lab.kill();
+    assert_eq!(read_all(&mut lab.drive(0)), "A".repeat(16));
+}
+
 /// Programmable early warning: once on entering its zone, with BPEW from there on.
 #[test]
 fn programmable_early_warning_is_told_once() {

@@ -210,10 +210,7 @@ fn the_buffer_is_told_apart_from_the_medium() {
     let short = drive.short_position().unwrap();
     assert_eq!((short.first.0, short.on_medium.0), (3, 3));
     assert_eq!(short.buffered_objects, Some(0));
-    assert_eq!(
-        lab.dump("TM0001L9"),
-        [vec![[b'A'; 100], [b'B'; 100]].concat()]
-    );
+    assert_eq!(lab.dump("TM0001L9"), [[[b'A'; 100], [b'B'; 100]].concat()]);
 }
 
 #[test]
