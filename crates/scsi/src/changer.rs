@@ -8,7 +8,7 @@ use crate::error::{ElementProblem, ScsiError};
 use crate::inquiry::{self, Inquiry};
 use crate::link::{Link, Reply};
 use crate::mode::ModeData;
-use crate::sense::{Sense, SenseKey};
+use crate::sense::{Code, Sense, SenseKey};
 use crate::timeouts::Timeouts;
 use crate::transport::{Data, Transport};
 
@@ -225,7 +225,13 @@ impl<T: Transport> Changer<T> {
                 dvcid: true,
                 curdata: true,
             };
-            for identified in self.status(kind, range, identifiers)? {
+            // A changer without device identifiers has drives without serials: whoever pairs
+            // drives by serial finds none, and says so.
+            let identified = match self.status(kind, range, identifiers) {
+                Err(error) if is_bad_field(&error) => Vec::new(),
+                other => other?,
+            };
+            for identified in identified {
                 if let Some(drive) = elements
                     .iter_mut()
                     .find(|e| e.address == identified.address)
@@ -247,8 +253,20 @@ impl<T: Transport> Changer<T> {
         // identifier of 255 bytes) for every element, up to what 24 bits can ask.
         let allocation = (16 + usize::from(range.count) * 344).min(U24::MAX);
         let length = U24::new(allocation).expect("capped at U24::MAX in the line above");
-        let cdb = smc::read_element_status(kind as u8, range.first, range.count, wish, length);
-        let bytes = self.ask(cdb, allocation)?;
+        let (first, count) = (range.first, range.count);
+        let cdb = smc::read_element_status(kind as u8, first, count, wish, length);
+        let bytes = match self.ask(cdb, allocation) {
+            // CURDATA only spares the robot a walk; older changers do not know it.
+            Err(error) if wish.curdata && is_bad_field(&error) => {
+                let plain = smc::StatusWish {
+                    curdata: false,
+                    ..wish
+                };
+                let cdb = smc::read_element_status(kind as u8, first, count, plain, length);
+                self.ask(cdb, allocation)?
+            }
+            other => other?,
+        };
         let mut elements = parse_status(&bytes);
         // Some changers ignore the range and the kind asked for.
         elements.retain(|element| {
@@ -298,4 +316,11 @@ impl<T: Transport> Changer<T> {
             sense,
         })
     }
+}
+
+/// 5/24/00: a field of the command block is not supported.
+fn is_bad_field(error: &ScsiError) -> bool {
+    error.sense().is_some_and(|sense| {
+        sense.key == SenseKey::IllegalRequest && sense.code == Code::new(0x24, 0x00)
+    })
 }

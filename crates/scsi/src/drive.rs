@@ -9,7 +9,7 @@ pub use outcome::{
 
 use crate::cdb::{Cdb, U24, spc, ssc};
 use crate::error::ScsiError;
-use crate::inquiry::{self, Inquiry};
+use crate::inquiry::{self, Designator, Inquiry};
 use crate::link::{Link, Reply};
 use crate::position::{ObjectNumber, Position, ShortPosition};
 use crate::sense::{Code, Sense, SenseKey};
@@ -113,6 +113,33 @@ impl<T: Transport> Drive<T> {
             expected: "a page 80h that is not empty",
             found: bytes.len(),
         })
+    }
+
+    /// Device identification (VPD page 83h).
+    ///
+    /// # Errors
+    /// As the device answers; a page without designators is an empty list.
+    pub fn designators(&mut self) -> Result<Vec<Designator>, ScsiError> {
+        let bytes = self.ask(spc::inquiry_vpd(0x83, 0x1000), 0x1000)?;
+        Ok(inquiry::designators(&bytes))
+    }
+
+    /// REQUEST SENSE: what the drive would say next, or what it is busy with. A unit attention
+    /// taken this way poisons the drive like any other.
+    ///
+    /// # Errors
+    /// [`ScsiError::Malformed`] where the answer is no sense data.
+    pub fn request_sense(&mut self) -> Result<Sense, ScsiError> {
+        let bytes = self.ask(spc::request_sense(false, 252), 252)?;
+        let sense = Sense::parse(&bytes).ok_or(ScsiError::Malformed {
+            what: "REQUEST SENSE data",
+            expected: "fixed or descriptor format sense",
+            found: bytes.len(),
+        })?;
+        if is_change(&sense) {
+            self.note_attention(sense);
+        }
+        Ok(sense)
     }
 
     /// TEST UNIT READY. A unit attention is recorded, poisons the drive, and is returned as
@@ -373,9 +400,7 @@ impl<T: Transport> Drive<T> {
         match &outcome {
             Ok(reply) => match reply.sense {
                 Some(sense) if is_change(&sense) => {
-                    self.attentions.push(sense);
-                    self.attentions.truncate(MAX_ATTENTIONS * 4);
-                    self.poison.get_or_insert(PoisonCause::Attention(sense));
+                    self.note_attention(sense);
                 }
                 Some(sense) if sense.key == SenseKey::RecoveredError => {
                     self.recovered_errors += 1;
@@ -394,6 +419,12 @@ impl<T: Transport> Drive<T> {
             Err(_) => {}
         }
         outcome
+    }
+
+    fn note_attention(&mut self, sense: Sense) {
+        self.attentions.push(sense);
+        self.attentions.truncate(MAX_ATTENTIONS * 4);
+        self.poison.get_or_insert(PoisonCause::Attention(sense));
     }
 
     /// A command that positions, reads or writes.

@@ -123,14 +123,14 @@ pub struct VolumeStatistics {
     pub mounts: Option<u64>,
     /// 0002h: data sets written in the volume's life.
     pub data_sets_written: Option<u64>,
-    /// 0003h: write errors recovered.
-    pub recovered_write_errors: Option<u64>,
+    /// 0003h: write retries.
+    pub write_retries: Option<u64>,
     /// 0004h: write errors not recovered.
     pub unrecovered_write_errors: Option<u64>,
     /// 0007h: data sets read in the volume's life.
     pub data_sets_read: Option<u64>,
-    /// 0008h: read errors recovered.
-    pub recovered_read_errors: Option<u64>,
+    /// 0008h: read retries.
+    pub read_retries: Option<u64>,
     /// 0009h: read errors not recovered.
     pub unrecovered_read_errors: Option<u64>,
     /// 0010h: megabytes written in the volume's life.
@@ -160,10 +160,10 @@ impl VolumeStatistics {
         Some(Self {
             mounts: number(0x0001),
             data_sets_written: number(0x0002),
-            recovered_write_errors: number(0x0003),
+            write_retries: number(0x0003),
             unrecovered_write_errors: number(0x0004),
             data_sets_read: number(0x0007),
-            recovered_read_errors: number(0x0008),
+            read_retries: number(0x0008),
             unrecovered_read_errors: number(0x0009),
             megabytes_written: number(0x0010),
             megabytes_read: number(0x0011),

@@ -213,3 +213,48 @@ fn questions_are_asked_again_after_an_attention_and_it_is_remembered() {
     );
     assert!(changer.take_attentions().is_empty());
 }
+
+/// Older changers know neither CURDATA nor device identifiers. The inventory is complete but for
+/// the serials.
+#[test]
+fn a_changer_that_refuses_fields_is_asked_more_simply() {
+    let script = Script::default();
+    let bad_field = || check(SenseKey::IllegalRequest, 0x24, 0x00);
+    let mut drive = vec![1, 1, 0, 1, 0, 0, 0, 60, 4, 0x80, 0, 52, 0, 0, 0, 52];
+    drive.extend_from_slice(&[1, 1, 0x09, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    drive.extend_from_slice(format!("{:32}", "TM0001L9").as_bytes());
+    drive.extend_from_slice(&[0; 8]);
+    script.answers.lock().unwrap().extend([
+        assignment(),
+        bad_field(),
+        (Completion::good(), vec![0; 8]),
+        bad_field(),
+        (Completion::good(), vec![0; 8]),
+        bad_field(),
+        (Completion::good(), drive),
+        bad_field(),
+        bad_field(),
+    ]);
+    let inventory = Changer::new(script.clone()).inventory().unwrap();
+    assert_eq!(inventory.drives.len(), 1);
+    assert_eq!(
+        inventory.drives[0].tag.as_ref().unwrap().as_str(),
+        "TM0001L9"
+    );
+    assert_eq!(inventory.drives[0].drive_serial, None);
+    let asked = script.asked.lock().unwrap();
+    let curdata: Vec<bool> = asked.iter().skip(1).map(|cdb| cdb[6] & 2 != 0).collect();
+    assert_eq!(curdata, [true, false].repeat(4));
+}
+
+/// Any other failure of the same question is a failure.
+#[test]
+fn an_inventory_is_whole_or_an_error() {
+    let script = Script::default();
+    script
+        .answers
+        .lock()
+        .unwrap()
+        .extend([assignment(), check(SenseKey::HardwareError, 0x44, 0x00)]);
+    assert!(Changer::new(script).inventory().is_err());
+}

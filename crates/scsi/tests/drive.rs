@@ -461,3 +461,12 @@ fn the_longest_table_is_no_shorter_than_any_other() {
         }
     }
 }
+
+#[test]
+fn an_attention_taken_by_request_sense_poisons_like_any_other() {
+    let attention = sense(SenseKey::UnitAttention, 0x29, 0x00);
+    let as_data = (Ok(Completion::good()), attention.to_fixed().to_vec());
+    let mut drive = Drive::new(Script::with([as_data, good()]));
+    assert_eq!(drive.request_sense(), Ok(attention));
+    assert!(matches!(drive.rewind(), Err(ScsiError::Poisoned(_))));
+}

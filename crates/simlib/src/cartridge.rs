@@ -66,6 +66,7 @@ pub(crate) enum ReadFault {
 impl Cartridge {
     /// Makes a blank cartridge.
     pub(crate) fn create(dir: &Path, barcode: &str, capacity: u64) -> Result<(), SimError> {
+        check_barcode(barcode)?;
         let path = tape_path(dir, barcode);
         let label = Label {
             format: "tapemark-cartridge-1".into(),
@@ -170,7 +171,9 @@ impl Cartridge {
                 .sync_data()
                 .map_err(SimError::io("sync cartridge", &self.path))?;
         }
-        if self.index.objects().saturating_sub(self.index_saved_at) > INDEX_LAG {
+        // In proportion to the index's size, so that saving it costs a constant share of writing.
+        let lag = INDEX_LAG.max(self.index.runs().len() as u64 / 2);
+        if self.index.objects().saturating_sub(self.index_saved_at) > lag {
             self.save_index()?;
         }
         Ok(())
@@ -312,6 +315,17 @@ impl Cartridge {
 }
 
 const INDEX_MAGIC: &[u8; 4] = b"TMI1";
+
+/// Barcodes become file names here, so they are letters, digits, `-` and `_` only.
+pub(crate) fn check_barcode(barcode: &str) -> Result<(), SimError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if (1..=32).contains(&barcode.len()) && barcode.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(SimError::Config(format!(
+        "barcode {barcode:?}: 1 to 32 letters, digits, '-' and '_'"
+    )))
+}
 
 /// Path of a cartridge's tape file.
 pub(crate) fn tape_path(dir: &Path, barcode: &str) -> PathBuf {

@@ -92,6 +92,7 @@ pub(crate) struct ChangerUnit {
     serial: String,
     attentions: VecDeque<Sense>,
     door_locked: bool,
+    online: bool,
     time: Timeline,
     robot_move: Duration,
     timing: crate::Timing,
@@ -133,6 +134,7 @@ impl ChangerUnit {
             serial,
             attentions: VecDeque::new(),
             door_locked: false,
+            online: true,
             time: Timeline::default(),
             robot_move: config.robot_move,
             timing: config.timing.clone(),
@@ -155,6 +157,14 @@ impl ChangerUnit {
         if !self.attentions.contains(&sense) {
             self.attentions.push_back(sense);
         }
+    }
+
+    /// Power off and on.
+    pub(crate) fn power_cycle(&mut self) {
+        self.attentions.clear();
+        self.door_locked = false;
+        self.online = true;
+        self.attention(0x29, 0x00);
     }
 
     /// Makes the shelves on disk what they are in memory.
@@ -181,6 +191,12 @@ impl ChangerUnit {
     ) -> Result<Completion, TransportError> {
         let opcode = cdb.first().copied().unwrap_or(0);
         let expected = data.len();
+        let silent = || TransportError::Offline {
+            detail: "changer does not answer selection".to_owned(),
+        };
+        if !self.online {
+            return Err(silent());
+        }
         match struck {
             Some(Effect::Busy) => {
                 return Ok(Completion {
@@ -199,19 +215,18 @@ impl ChangerUnit {
                 let check = Check::of(sense_of(key, asc, ascq, deferred)).residual(expected);
                 return Ok(completion(Err(check)));
             }
-            Some(Effect::Reset | Effect::PowerLoss { .. }) => {
-                self.attentions.clear();
-                self.door_locked = false;
-                self.attention(0x29, 0x00);
+            Some(Effect::Reset) => self.power_cycle(),
+            Some(Effect::PowerLoss { .. }) => {
+                self.power_cycle();
+                return Err(silent());
             }
             Some(Effect::Jam { dropped }) => {
                 let check = self.jam(cdb, dropped, bays);
                 return Ok(completion(Err(check.residual(expected))));
             }
             Some(Effect::Offline) => {
-                return Err(TransportError::Offline {
-                    detail: "changer does not answer".to_owned(),
-                });
+                self.online = false;
+                return Err(silent());
             }
             _ => {}
         }

@@ -98,6 +98,7 @@ impl SimLibrary {
             drives: config.drives,
         };
         for (address, held) in &state.elements {
+            crate::cartridge::check_barcode(&held.barcode)?;
             if geometry.kind(*address).is_none() {
                 let problem = format!("{} lies in element {address}, which is gone", held.barcode);
                 return Err(SimError::Config(problem));

@@ -307,3 +307,40 @@ fn a_configuration_that_does_not_fit_the_library_is_refused() {
     };
     assert!(simlib::SimLibrary::open(dir.path(), none).is_err());
 }
+
+#[test]
+fn a_barcode_is_no_path() {
+    let lab = Lab::new(small());
+    for barcode in ["../escape", "a/b", "a.b", "TM 01"] {
+        let Some(tag) = scsi::VolumeTag::new(barcode) else {
+            continue;
+        };
+        let slot = lab.library.mail_slot(0);
+        let error = lab.library.insert_blank(slot, &tag).unwrap_err();
+        assert!(matches!(error, simlib::SimError::Config(_)), "{error}");
+        assert!(
+            lab.library
+                .corrupt(&tag, 0, simlib::Damage::Silent)
+                .is_err()
+        );
+    }
+    assert!(!lab.changer().inventory().unwrap().mail_slots[0].full);
+}
+
+#[test]
+fn a_changer_that_lost_power_tells_so_and_keeps_its_shelves() {
+    let lab = Lab::new(small());
+    let mut changer = lab.changer();
+    let before = changer.inventory().unwrap();
+    lab.library
+        .arm(Fault::on("MOVE MEDIUM").effect(Effect::Offline));
+    let (slot, bay) = (lab.library.slot(0), lab.library.bay(0));
+    for _ in 0..2 {
+        let silent = changer.move_medium(slot, bay).unwrap_err();
+        assert!(matches!(silent, ScsiError::Transport { .. }), "{silent}");
+    }
+    lab.library.power_cycle_changer();
+    let told = changer.move_medium(slot, bay).unwrap_err();
+    assert_eq!(told.action(), scsi::Action::PoisonSession);
+    assert_eq!(changer.inventory().unwrap(), before);
+}

@@ -1,7 +1,7 @@
 //! What people and accidents do to a library, beside its SCSI side.
 
 use super::{SimLibrary, kind_of};
-use crate::cartridge::Cartridge;
+use crate::cartridge::{Cartridge, check_barcode};
 use crate::changer::Held;
 use crate::error::SimError;
 use scsi::{ElementAddress, ElementKind, VolumeTag};
@@ -33,6 +33,11 @@ impl SimLibrary {
         if let Some(drive) = self.shared.drives.get(drive) {
             drive.unit.lock().power_cycle(0, false);
         }
+    }
+
+    /// Power off and on again for the changer: 29/00, and ends [`crate::Effect::Offline`] there.
+    pub fn power_cycle_changer(&self) {
+        self.shared.changer.lock().power_cycle();
     }
 
     /// Bus reset of one drive: buffer lost, tape rewound, 29/02 next.
@@ -139,6 +144,7 @@ impl SimLibrary {
     /// [`SimError::Place`] where the address is no free mail slot or the door is locked;
     /// [`SimError::Format`] where the barcode exists.
     pub fn insert_blank(&self, slot: ElementAddress, tag: &VolumeTag) -> Result<(), SimError> {
+        check_barcode(tag.as_str())?;
         let path = self.cartridge_path(tag);
         if path.exists() {
             return Err(SimError::Format {
@@ -205,6 +211,7 @@ impl SimLibrary {
     /// [`SimError::Place`] where the place is not free; [`SimError::NoCartridge`] where there is
     /// no such cartridge outside the library.
     pub fn put_back(&self, slot: ElementAddress, tag: &VolumeTag) -> Result<(), SimError> {
+        check_barcode(tag.as_str())?;
         let mut changer = self.shared.changer.lock();
         self.reachable(&changer, slot)?;
         if changer.state.elements.contains_key(&slot.0) {
@@ -278,6 +285,7 @@ impl SimLibrary {
         tag: &VolumeTag,
         work: impl FnOnce(&mut Cartridge) -> Result<R, SimError>,
     ) -> Result<R, SimError> {
+        check_barcode(tag.as_str())?;
         // The changer's lock keeps the cartridge where it is meanwhile.
         let _changer = self.shared.changer.lock();
         for drive in &self.shared.drives {
