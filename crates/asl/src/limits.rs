@@ -10,6 +10,8 @@ pub const MAX_DEFINITION_BYTES: usize = 1_048_576;
 pub const MAX_NAME_CHARS: usize = 80;
 /// Levels of nesting of a JSON document that the engine passes on; deeper ones end the execution.
 pub const MAX_DEPTH: usize = 256;
+/// Iterations of one inline Map that run at once, whatever its `MaxConcurrency` says.
+pub const MAX_INLINE_CONCURRENCY: usize = 40;
 /// Seconds a task may take when its state names no timeout (about three years: no timer is set).
 pub const DEFAULT_TASK_TIMEOUT_SECONDS: u64 = 99_999_999;
 /// Longest wait, retry delay or timeout the clock arithmetic accepts, in seconds.

@@ -56,7 +56,7 @@ impl ReferencePath {
     /// Reads the place.
     ///
     /// # Errors
-    /// AWS's message for a place that is not there: the step that fails and what it met.
+    /// AWS's message for a place that is not there: the step that fails and the whole document.
     pub(crate) fn read<'a>(&self, document: &'a Value) -> Result<&'a Value, String> {
         let mut here = document;
         for step in &self.steps {
@@ -64,7 +64,7 @@ impl ReferencePath {
                 Place::Member(name) => here.get(name.as_str()),
                 Place::Item(index) => here.get(*index),
             };
-            here = next.ok_or_else(|| refusal(step, here))?;
+            here = next.ok_or_else(|| refusal(step, document))?;
         }
         Ok(here)
     }
@@ -72,7 +72,7 @@ impl ReferencePath {
     /// A copy of `document` with `value` at the place; members on the way are made, items are not.
     ///
     /// # Errors
-    /// AWS's message for a place that cannot be: the step that fails and what it met.
+    /// AWS's message for a place that cannot be: the step that fails and the whole document.
     pub(crate) fn write(&self, document: &Value, value: Value) -> Result<Value, String> {
         let mut copy = document.clone();
         let mut here = &mut copy;
@@ -83,7 +83,7 @@ impl ReferencePath {
                 Place::Item(index) => here.get(*index).is_some(),
             };
             if !fits {
-                return Err(refusal(step, here));
+                return Err(refusal(step, document));
             }
             here = match step {
                 Place::Member(name) => {
@@ -101,9 +101,9 @@ impl ReferencePath {
     }
 }
 
-fn refusal(step: &Place, met: &Value) -> String {
+fn refusal(step: &Place, document: &Value) -> String {
     match step {
-        Place::Member(name) => format!("Unable to apply step \"{name}\" to input {met}"),
-        Place::Item(index) => format!("Unable to apply step \"{index}\" to input {met}"),
+        Place::Member(name) => format!("Unable to apply step \"{name}\" to input {document}"),
+        Place::Item(index) => format!("Unable to apply step \"{index}\" to input {document}"),
     }
 }

@@ -179,7 +179,7 @@ impl Checker {
             &["JSONPath", "JSONata"],
         );
         fields::one_of(self, document, "Version", "", &["1.0"]);
-        fields::integer(self, document, "TimeoutSeconds", "", 1, fields::MAX_SECONDS);
+        fields::integer(self, document, "TimeoutSeconds", "", 0, fields::MAX_SECONDS);
         let jsonata = document.get("QueryLanguage").and_then(Value::as_str) == Some("JSONata");
         if jsonata {
             let message = "QueryLanguage 'JSONata' is not supported by this engine yet";

@@ -194,12 +194,17 @@ impl Kernel<'_> {
             Target::Discard => Ok(raw.clone()),
             Target::At(path) => match path.write(raw.value(), result.value().clone()) {
                 Ok(value) => self.accept(id, value),
-                Err(message) => Err(Fault::new(
-                    "States.ResultPathMatchFailure",
-                    self.cause(id, &message),
-                )),
+                Err(message) => Err(self.conflict(id, &message)),
             },
         }
+    }
+
+    /// A reference path that cannot be followed. Step Functions reports another name than the
+    /// language's own `States.ResultPathMatchFailure`; both are caught.
+    pub(super) fn conflict(&self, id: u32, message: &str) -> Fault {
+        let mut fault = Fault::new("States.ReferencePathConflict", self.cause(id, message));
+        fault.alias = Some("States.ResultPathMatchFailure");
+        fault
     }
 
     /// Refuses documents that are too large or too deep to go on.

@@ -12,6 +12,7 @@ use crate::command::{Command, Outcome};
 use crate::event::{Details, EventId};
 use crate::execution::{Children, MapItem, Waiting};
 use crate::json::Data;
+use crate::limits::MAX_INLINE_CONCURRENCY;
 use crate::machine::{Items, Kind, Map, Seconds, Work};
 use crate::template::TemplateError;
 
@@ -72,11 +73,12 @@ impl Kernel<'_> {
             input: input.clone(),
         };
         self.set_waiting(id, Waiting::Children(children));
-        let first = if limit == 0 {
-            length
+        let most = if limit == 0 {
+            MAX_INLINE_CONCURRENCY
         } else {
-            limit.min(length)
+            limit.min(MAX_INLINE_CONCURRENCY)
         };
+        let first = most.min(length);
         for _ in 0..first {
             self.start_iteration(id, map, started)?;
         }
@@ -125,9 +127,9 @@ impl Kernel<'_> {
         let (value, path) = match items {
             Items::Whole => (input.value().clone(), "$"),
             Items::Reference(path) => {
-                let found = path.read(input.value()).map_err(|message| {
-                    Fault::new("States.ReferencePathConflict", self.cause(id, &message))
-                })?;
+                let found = path
+                    .read(input.value())
+                    .map_err(|message| self.conflict(id, &message))?;
                 (found.clone(), path.text())
             }
             Items::Query(query) => {

@@ -71,7 +71,11 @@ impl Entry {
                 },
                 TaskKind::Service { resource_type, .. },
             ) => {
-                let service = resource_type.rsplit(':').next().unwrap_or_default();
+                let service = match resource_type.rsplit(':').next().unwrap_or_default() {
+                    // A nested execution that fails has errors `States.…`, and was submitted.
+                    "states" => "StepFunctions",
+                    service => service,
+                };
                 error
                     .split_once('.')
                     .is_some_and(|(prefix, _)| prefix.eq_ignore_ascii_case(service))

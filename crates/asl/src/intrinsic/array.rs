@@ -82,7 +82,7 @@ pub(super) fn get_item(given: &[Given]) -> Result<Value, String> {
 pub(super) fn unique(given: &[Given]) -> Result<Value, String> {
     let items = items(&given[0], "the argument")?;
     let mut seen = std::collections::HashSet::new();
-    let kept = items.iter().filter(|item| seen.insert(item.to_string()));
+    let kept = items.iter().filter(|item| seen.insert(canonical(item)));
     Ok(kept.cloned().collect())
 }
 
@@ -110,4 +110,23 @@ pub(super) fn random(given: &[Given], view: &View<'_>) -> Result<Value, String> 
     i64::try_from(drawn)
         .map(|n| Value::Number(Number::from(n)))
         .map_err(|e| e.to_string())
+}
+
+/// A text that is the same for equal values, whatever the order of their members.
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(canonical).collect();
+            format!("[{}]", items.join(","))
+        }
+        Value::Object(members) => {
+            let mut members: Vec<String> = members
+                .iter()
+                .map(|(name, value)| format!("{name:?}:{}", canonical(value)))
+                .collect();
+            members.sort();
+            format!("{{{}}}", members.join(","))
+        }
+        other => other.to_string(),
+    }
 }

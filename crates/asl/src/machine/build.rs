@@ -21,10 +21,9 @@ pub(super) fn scopes(document: &Value) -> Option<(Vec<Scope>, Option<u64>)> {
     let mut builder = Builder { scopes: Vec::new() };
     builder.scope(document)?;
     let scopes = builder.scopes.into_iter().collect::<Option<Vec<_>>>()?;
-    Some((
-        scopes,
-        document.get("TimeoutSeconds").and_then(Value::as_u64),
-    ))
+    // Zero is accepted and means no limit.
+    let timeout = document.get("TimeoutSeconds").and_then(Value::as_u64);
+    Some((scopes, timeout.filter(|seconds| *seconds > 0)))
 }
 
 struct Builder {

@@ -223,7 +223,14 @@ pub(super) fn integer(
     }
 }
 
-pub(super) fn number(checker: &mut Checker, value: &Value, field: &str, at: &str, least: f64) {
+pub(super) fn number(
+    checker: &mut Checker,
+    value: &Value,
+    field: &str,
+    at: &str,
+    least: f64,
+    most: f64,
+) {
     let Some(found) = value.get(field) else {
         return;
     };
@@ -232,6 +239,9 @@ pub(super) fn number(checker: &mut Checker, value: &Value, field: &str, at: &str
         None => checker.schema("Expected value of type Number", place),
         Some(number) if number < least => {
             checker.schema(format!("Minimum value is {least:.1}"), place);
+        }
+        Some(number) if number > most => {
+            checker.schema(format!("Maximum value is {most:.1}"), place);
         }
         Some(_) => {}
     }

@@ -143,13 +143,20 @@ impl Checker {
     fn task(&mut self, state: &Value, at: &str) {
         fields::required(self, state, &["Resource"], at);
         match state.get("Resource") {
-            Some(Value::String(arn)) if is_resource(arn) => {}
-            Some(Value::String(_)) => {
+            Some(Value::String(arn)) if !is_resource(arn) => {
                 self.schema(
                     "Value is not a valid resource ARN",
                     format!("{at}/Resource"),
                 );
             }
+            Some(Value::String(arn)) if !is_offered(arn) => {
+                let message = format!(
+                    "The resource provided {arn} is not recognized. The value is not a valid \
+                     resource ARN, or the resource is not available in this region."
+                );
+                self.schema(message, format!("{at}/Resource"));
+            }
+            Some(Value::String(_)) => {}
             Some(_) => self.schema("Expected value of type String", format!("{at}/Resource")),
             None => {}
         }
@@ -211,7 +218,7 @@ impl Checker {
             );
             fields::integer(self, retrier, "MaxAttempts", &here, 0, fields::MAX_SECONDS);
             fields::integer(self, retrier, "MaxDelaySeconds", &here, 1, 31_622_400);
-            fields::number(self, retrier, "BackoffRate", &here, 1.0);
+            fields::number(self, retrier, "BackoffRate", &here, 1.0, f64::MAX);
             fields::one_of(self, retrier, "JitterStrategy", &here, &["NONE", "FULL"]);
         }
     }
@@ -313,7 +320,7 @@ impl Checker {
             fields::reference(self, state, &path, at, false);
             fields::exclusive(self, state, &[field, &path], at);
         }
-        fields::number(self, state, "ToleratedFailurePercentage", at, 0.0);
+        fields::number(self, state, "ToleratedFailurePercentage", at, 0.0, 100.0);
         fields::reference(self, state, "ToleratedFailurePercentagePath", at, false);
         fields::exclusive(
             self,
@@ -392,4 +399,44 @@ impl Checker {
 /// An ARN, or a placeholder that stands for one until the definition is deployed.
 fn is_resource(text: &str) -> bool {
     text.starts_with("arn:") || text.contains("${") || text.contains('<')
+}
+
+/// Whether the service has the pattern that the resource's suffix asks for (measured on
+/// `ValidateStateMachineDefinition`; what is not listed is taken to be offered).
+fn is_offered(arn: &str) -> bool {
+    const NO_JOBS: [&str; 7] = [
+        "lambda",
+        "sns",
+        "sqs",
+        "dynamodb",
+        "events",
+        "apigateway",
+        "aws-sdk",
+    ];
+    const NO_TOKENS: [&str; 11] = [
+        "athena",
+        "batch",
+        "codebuild",
+        "elasticmapreduce",
+        "emr-containers",
+        "emr-serverless",
+        "glue",
+        "databrew",
+        "mediaconvert",
+        "sagemaker",
+        "dynamodb",
+    ];
+    let mut parts = arn.splitn(6, ':');
+    let (partition, rest) = (parts.nth(2), parts.nth(2));
+    let (Some("states"), Some(rest)) = (partition, rest) else {
+        return true;
+    };
+    let service = rest.split(':').next().unwrap_or_default();
+    if rest.ends_with(".waitForTaskToken") {
+        return !NO_TOKENS.contains(&service);
+    }
+    if rest.ends_with(".sync:2") {
+        return service == "states";
+    }
+    !(rest.ends_with(".sync") && NO_JOBS.contains(&service))
 }

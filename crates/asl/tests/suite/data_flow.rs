@@ -82,7 +82,7 @@ fn results_that_do_not_fit_their_place() {
             json!({ "Result": 1, "ResultPath": "$.a.b" }),
             json!({ "a": "text" })
         ),
-        "States.ResultPathMatchFailure: Unable to apply step \"b\" to input \"text\""
+        "States.ReferencePathConflict: Unable to apply step \"b\" to input {\"a\":\"text\"}"
     );
     assert_eq!(
         through(json!({ "Result": 1, "ResultPath": "$.a.b" }), json!({})),
@@ -100,7 +100,7 @@ fn results_that_do_not_fit_their_place() {
             json!({ "Result": 1, "ResultPath": "$.l[2]" }),
             json!({ "l": [0, 0] })
         ),
-        "States.ResultPathMatchFailure: Unable to apply step \"2\" to input [0,0]"
+        "States.ReferencePathConflict: Unable to apply step \"2\" to input {\"l\":[0,0]}"
     );
     let map = json!({ "Type": "Map", "ItemsPath": "$.no", "End": true,
         "ItemProcessor": { "StartAt": "I", "States": { "I": pass(json!({})) } } });
@@ -192,6 +192,24 @@ fn a_map_runs_as_many_iterations_as_allowed() {
         assert_eq!(count, started, "{fields}");
         assert_eq!(result["output"], json!([1, 2, 3, 4]));
     }
+}
+
+#[test]
+fn forty_iterations_at_once_are_the_most() {
+    let map = json!({ "Type": "Map", "End": true, "ItemProcessor": { "StartAt": "I",
+        "States": { "I": { "Type": "Wait", "Seconds": 1, "End": true } } } });
+    let items: Vec<u32> = (0..100).collect();
+    let result = run(&one(map), json!(items));
+    let events = result["events"].as_array().expect("events");
+    let first_end = events
+        .iter()
+        .position(|e| e["type"] == "WaitStateExited")
+        .expect("an end");
+    let started = events[..first_end]
+        .iter()
+        .filter(|e| e["type"] == "MapIterationStarted");
+    assert_eq!(started.count(), 40);
+    assert_eq!(result["output"], json!(items));
 }
 
 #[test]

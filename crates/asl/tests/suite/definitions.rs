@@ -70,7 +70,7 @@ fn transitions() {
 #[test]
 fn faults_of_states_are_all_listed() {
     check(
-        json!({ "StartAt": "A", "Surprise": 1, "Version": "2.0", "TimeoutSeconds": 0, "States": {
+        json!({ "StartAt": "A", "Surprise": 1, "Version": "2.0", "TimeoutSeconds": -1, "States": {
         "A": { "Type": "Pass", "Catch": [], "Retry": [], "TimeoutSeconds": 1, "Next": "B", "End": true },
         "B": { "Type": "Pass" },
         "C": { "Type": "Oops" },
@@ -81,7 +81,7 @@ fn faults_of_states_are_all_listed() {
         expect![[r#"
             SCHEMA_VALIDATION_FAILED / Field 'Surprise' is not supported
             SCHEMA_VALIDATION_FAILED /Version Value should be one of the following: [1.0]
-            SCHEMA_VALIDATION_FAILED /TimeoutSeconds Minimum value is 1
+            SCHEMA_VALIDATION_FAILED /TimeoutSeconds Minimum value is 0
             SCHEMA_VALIDATION_FAILED /States/A Field 'Catch' is not supported
             SCHEMA_VALIDATION_FAILED /States/A Field 'Retry' is not supported
             SCHEMA_VALIDATION_FAILED /States/A Field 'TimeoutSeconds' is not supported
@@ -155,6 +155,36 @@ fn tasks() {
         SCHEMA_VALIDATION_FAILED /States/S These fields are required: [Resource]
     "#]],
     );
+}
+
+#[test]
+fn patterns_that_a_service_does_not_have() {
+    for resource in [
+        "lambda:invoke.sync",
+        "sqs:sendMessage.sync",
+        "dynamodb:getItem.waitForTaskToken",
+        "batch:submitJob.sync:2",
+        "aws-sdk:s3:getObject.sync",
+    ] {
+        let arn = format!("arn:aws:states:::{resource}");
+        let state = json!({ "Type": "Task", "Resource": arn, "End": true });
+        assert_eq!(
+            findings(&one(state).to_string()),
+            format!(
+                "SCHEMA_VALIDATION_FAILED /States/S/Resource The resource provided {arn} is not recognized. \
+                     The value is not a valid resource ARN, or the resource is not available in this region.\n"
+            )
+        );
+    }
+    for resource in [
+        "states:startExecution.sync:2",
+        "ecs:runTask.sync",
+        "aws-sdk:s3:getObject.waitForTaskToken",
+        "sqs:sendMessage",
+    ] {
+        let state = json!({ "Type": "Task", "Resource": format!("arn:aws:states:::{resource}"), "End": true });
+        assert_eq!(findings(&one(state).to_string()), "OK\n", "{resource}");
+    }
 }
 
 #[test]

@@ -105,7 +105,8 @@ fn hashes() {
 
 #[test]
 fn arrays() {
-    let input = json!({ "l": [1, 2, 3, 2, "2", [1], [1]], "i": 2 });
+    let input = json!({ "l": [1, 2, 3, 2, "2", [1], [1]], "i": 2,
+        "o": [{ "a": 1, "b": 2 }, { "b": 2, "a": 1 }, { "a": 1 }] });
     table(
         input,
         &[
@@ -126,6 +127,7 @@ fn arrays() {
             ("States.ArrayRange(5, 1, -2)", "[5,3,1]"),
             ("States.ArrayRange(1, 0, 1)", "[]"),
             ("States.ArrayGetItem($.l, $.i)", "3"),
+            ("States.ArrayUnique($.o)", r#"[{"a":1,"b":2},{"a":1}]"#),
             ("States.ArrayUnique($.l)", r#"[1,2,3,"2",[1]]"#),
         ],
     );

@@ -1,6 +1,7 @@
 //! Whatever the definition, the input and the outcomes: an answer, never a panic.
 
 use asl::harness::{batch_line, run_case, validate_text};
+use asl::{CountingSource, Env, Execution, Identity, Input, Machine, TaskKey};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -325,7 +326,7 @@ fn outcomes() -> impl Strategy<Value = Vec<Value>> {
 
 /// Scripts every task with the same outcomes.
 fn script(definition: &Value, outcomes: &[Value]) -> Value {
-    let machine = asl::Machine::parse(&definition.to_string());
+    let machine = Machine::parse(&definition.to_string());
     let names: Vec<String> = machine
         .iter()
         .flat_map(|m| m.state_names())
@@ -337,6 +338,56 @@ fn script(definition: &Value, outcomes: &[Value]) -> Value {
             .map(move |o| json!({ "state": name, "outcome": o }))
     });
     entries.collect()
+}
+
+/// Runs a machine with outcomes in turn and checks at each step that the log alone leads to the
+/// same place.
+fn live_and_replayed(machine: &Machine, input: Value, outcomes: &[Value]) {
+    let mut random = CountingSource::new(5);
+    let mut now = jiff::Timestamp::UNIX_EPOCH;
+    let mut live = Execution::new();
+    let mut log = Vec::new();
+    let mut next = Some(Input::Start {
+        identity: Identity::local("m", "r"),
+        input,
+    });
+    for turn in 0..60 {
+        let Some(input) = next.take() else { break };
+        let mut env = Env {
+            now,
+            random: &mut random,
+        };
+        let Ok(step) = live.step(machine, input, &mut env) else {
+            break;
+        };
+        let text = serde_json::to_string(&step.record).expect("a record is JSON");
+        log.push(serde_json::from_str(&text).expect("a record comes back"));
+        let again = Execution::replay(machine, log.clone()).expect("its own log");
+        assert_eq!(again.history(), live.history());
+        assert_eq!(again.pending(), live.pending());
+        assert_eq!(again.outcome(), live.outcome());
+        let task = live.tasks().last().map(|task| TaskKey::Scheduled(task.id));
+        next = match (task, outcomes.get(turn % outcomes.len().max(1))) {
+            (Some(task), Some(outcome)) if outcome.get("timeout").is_none() => {
+                Some(match outcome.get("output") {
+                    Some(output) => Input::TaskSucceeded {
+                        task,
+                        output: output.clone(),
+                    },
+                    None => Input::TaskFailed {
+                        task,
+                        error: Some("E".to_owned()),
+                        cause: None,
+                    },
+                })
+            }
+            (Some(task), Some(_)) => Some(Input::TaskTimedOut { task }),
+            _ => live.next_timer().map(|(timer, at)| {
+                now = now.max(at);
+                Input::TimerFired { timer }
+            }),
+        };
+    }
 }
 
 proptest! {
@@ -358,6 +409,9 @@ proptest! {
         } else {
             prop_assert_eq!(status, "INVALID_DEFINITION");
         }
+        if let Ok(machine) = Machine::parse(&definition.to_string()) {
+            live_and_replayed(&machine, input.clone(), &outcomes);
+        }
         let again = run_case(&definition.to_string(), input, Some(tasks));
         prop_assert_eq!(answer, again, "the same case gives the same answer");
     }
@@ -369,4 +423,45 @@ proptest! {
         batch_line(&text);
         batch_line(&json!({ "id": 1, "definition": json, "input": json, "tasks": json }).to_string());
     }
+}
+
+#[test]
+fn most_random_definitions_run() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let (mut valid, mut ended) = (0, 0);
+    for _ in 0..200 {
+        let mut definition = scope(2)
+            .new_tree(&mut runner)
+            .expect("a definition")
+            .current();
+        tidy(&mut definition, "");
+        let text = definition.to_string();
+        if validate_text(&text)["result"] == "OK" {
+            valid += 1;
+            let script = script(&definition, &[json!({ "output": { "a": 1 } })]);
+            let answer = run_case(&text, json!({ "a": [1, 2] }), Some(script));
+            ended += usize::from(answer["status"] == "SUCCEEDED");
+        }
+    }
+    assert!(
+        valid > 20 && ended > 5,
+        "the generator must not test refusals only: {valid}, {ended}"
+    );
+}
+
+#[test]
+fn nesting_to_the_limit_of_the_parser_is_no_danger() {
+    let mut inner = json!({ "StartAt": "L", "States": { "L": { "Type": "Pass", "End": true } } });
+    for level in 0..30 {
+        let name = format!("P{level}");
+        let state = json!({ "Type": "Parallel", "End": true, "Branches": [inner] });
+        inner = json!({ "StartAt": name, "States": { name.clone(): state } });
+    }
+    let answer = run_case(&inner.to_string(), json!(1), None);
+    assert_eq!(answer["status"], "SUCCEEDED");
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(batch_line(&format!(r#"{{"id": 1, "definition": {deep}}}"#)).contains("InvalidCase"));
 }

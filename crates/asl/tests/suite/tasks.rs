@@ -171,16 +171,49 @@ fn an_sdk_integration_is_named_by_its_service() {
 }
 
 #[test]
-fn a_nested_execution_is_submitted() {
-    let state = json!({ "Type": "Task", "Resource": "arn:aws:states:::states:startExecution.sync:2",
-        "Parameters": { "StateMachineArn": "arn:x" }, "End": true });
-    let tasks = json!([{ "state": "S", "outcome": { "output": {} } }]);
-    let result = run_with(&one(state), json!({}), tasks);
-    assert_eq!(
-        result["events"][2]["taskScheduledEventDetails"]["resource"],
-        "startExecution.sync:2"
-    );
-    assert_eq!(types(&result)[4], "TaskSubmitted");
+fn what_is_submitted_and_what_is_not() {
+    for (resource, outcome, submitted) in [
+        (
+            "states:startExecution.sync:2",
+            json!({ "output": {} }),
+            true,
+        ),
+        (
+            "states:startExecution.sync",
+            json!({ "error": "States.TaskFailed" }),
+            true,
+        ),
+        (
+            "states:startExecution.sync",
+            json!({ "error": "StepFunctions.StateMachineDoesNotExistException" }),
+            false,
+        ),
+        (
+            "sqs:sendMessage.waitForTaskToken",
+            json!({ "error": "SQS.QueueDoesNotExistException" }),
+            false,
+        ),
+        (
+            "sqs:sendMessage.waitForTaskToken",
+            json!({ "error": "Refused" }),
+            true,
+        ),
+        ("sqs:sendMessage", json!({ "output": {} }), false),
+    ] {
+        let state = json!({ "Type": "Task", "Resource": format!("arn:aws:states:::{resource}"), "End": true });
+        let tasks = json!([{ "state": "S", "outcome": outcome }]);
+        let result = run_with(&one(state), json!({}), tasks);
+        let (_, action) = resource.split_once(':').expect("a service and an action");
+        assert_eq!(
+            result["events"][2]["taskScheduledEventDetails"]["resource"],
+            action
+        );
+        assert_eq!(
+            types(&result).contains(&"TaskSubmitted"),
+            submitted,
+            "{resource} {outcome}"
+        );
+    }
 }
 
 #[test]
