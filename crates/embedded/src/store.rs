@@ -6,6 +6,9 @@
 //! (0.2 ms to 10 ms) thus serves up to [`MAX_WORKS_PER_COMMIT`] transactions. Readers take
 //! snapshots and never wait for the writer.
 
+#[cfg(test)]
+mod power;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -122,6 +125,10 @@ impl Store {
         let database = Database::builder()
             .set_cache_size(CACHE_BYTES)
             .create(path)?;
+        Self::on(database, plug)
+    }
+
+    fn on(database: Database, plug: Option<Plug>) -> Result<Self, StoreError> {
         let transaction = database.begin_write()?;
         Tables::open(&transaction)?;
         transaction.commit()?;
