@@ -239,7 +239,13 @@ impl ChangerUnit {
                 after: timeout,
             });
         }
-        Ok(completion(answer))
+        Ok(match (answer, struck) {
+            (Ok(residual), Some(Effect::Sense { key, asc, ascq, .. })) => {
+                let sense = sense_of(key, asc, ascq, false);
+                completion(Err(Check::of(sense).residual(residual)))
+            }
+            (answer, _) => completion(answer),
+        })
     }
 
     fn execute(&mut self, cdb: &[u8], data: Data<'_>, bays: &Bays) -> Answer {

@@ -446,14 +446,12 @@ impl DriveUnit {
         std::mem::replace(&mut self.seat, seat)
     }
 
-    /// The mechanics with the cartridge that is in.
+    /// The mechanics. A cartridge configured smaller than LTO-9's 18 TB is the beginning of a
+    /// full tape: its wraps are as long.
     fn model(&self) -> LtoModel {
+        const NATIVE: u64 = 18_000_000_000_000;
         let config = &self.build.config;
-        let capacity = match &self.seat {
-            Seat::Loaded(cartridge) => cartridge.capacity,
-            _ => config.capacity,
-        };
-        LtoModel::new(Generation::Lto9, config.form, capacity).with_sync(config.sync)
+        LtoModel::new(Generation::Lto9, config.form, NATIVE).with_sync(config.sync)
     }
 
     fn attention(&mut self, asc: u8, ascq: u8) {
@@ -468,9 +466,23 @@ impl DriveUnit {
             return;
         }
         match opcode {
-            op::READ_6 => self.counters.unrecovered_reads += 1,
-            op::WRITE_6 | op::WRITE_FILEMARKS_6 => self.counters.unrecovered_writes += 1,
+            op::READ_6 => self.read_failed(),
+            op::WRITE_6 | op::WRITE_FILEMARKS_6 => self.write_failed(),
             _ => {}
         }
+    }
+
+    /// Counts an unrecovered read and raises TapeAlert 03h (hard error) and 05h (read failure).
+    fn read_failed(&mut self) {
+        self.counters.unrecovered_reads += 1;
+        self.set_alert(0x03);
+        self.set_alert(0x05);
+    }
+
+    /// Counts an unrecovered write and raises TapeAlert 03h (hard error) and 06h (write failure).
+    fn write_failed(&mut self) {
+        self.counters.unrecovered_writes += 1;
+        self.set_alert(0x03);
+        self.set_alert(0x06);
     }
 }

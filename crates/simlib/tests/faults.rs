@@ -209,3 +209,25 @@ fn tape_alerts_are_kept_until_page_2e_is_read() {
     assert_eq!(cleared.flags().collect::<Vec<_>>(), [0x04, 0x14]);
     assert_eq!(drive.tape_alerts().unwrap().flags().count(), 0);
 }
+
+#[test]
+fn failures_raise_tape_alerts() {
+    let lab = Lab::new(small());
+    let mut drive = lab.mount(0, 0);
+    write(&mut drive, "AB!", 10);
+    lab.library
+        .corrupt(&tag("TM0001L9"), 1, simlib::Damage::Unreadable)
+        .unwrap();
+    assert_eq!(read_all(&mut drive), "A?|");
+    let flags =
+        |drive: &mut scsi::Drive<_>| -> Vec<u8> { drive.tape_alerts().unwrap().flags().collect() };
+    assert_eq!(flags(&mut drive), [0x03, 0x05]);
+    lab.library
+        .arm(Fault::on("WRITE(6)").effect(Effect::sense(3, 0x0c, 0)));
+    drive.write_record(b"C").unwrap_err();
+    assert_eq!(flags(&mut drive), [0x03, 0x05, 0x06]);
+    // The next load starts afresh.
+    drop(drive);
+    lab.dismount(0, 0);
+    assert!(flags(&mut lab.mount(0, 0)).is_empty());
+}

@@ -103,7 +103,7 @@ impl DriveUnit {
         self.buffer.clear();
         if committed.is_err() {
             self.position = Position::at(start, place);
-            self.counters.unrecovered_writes += 1;
+            self.write_failed();
             return Err(Check::new(SenseKey::MediumError, 0x0c, 0x00));
         }
         Ok(0)
@@ -144,7 +144,7 @@ impl DriveUnit {
             return Err(mark.information(asked as i64).residual(expected));
         }
         if let Err(fault) = cartridge.read(number, object, buffer) {
-            self.counters.unrecovered_reads += 1;
+            self.read_failed();
             let check = match fault {
                 ReadFault::Damaged => {
                     // The drive has tried and passed over the record.
@@ -157,10 +157,7 @@ impl DriveUnit {
         }
         self.position.passed(Kind::Record, object.len);
         self.counters.bytes_read += u64::from(object.len);
-        self.cost += self
-            .model()
-            .write(bytes, u64::from(object.len), None)
-            .duration;
+        self.cost += self.model().read(bytes, u64::from(object.len));
         let length = object.len as usize;
         let residual = expected - length.min(room);
         let difference = asked as i64 - length as i64;

@@ -3,15 +3,15 @@
 use scsi::{FormFactor, Generation};
 use std::time::Duration;
 
-/// Mechanics of one LTO generation and form factor with a cartridge of some capacity.
+/// Mechanics of one LTO generation and form factor.
 ///
 /// Positions are bytes of record data before the head. All functions are pure; nothing sleeps.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LtoModel {
     generation: Generation,
     form: FormFactor,
-    /// Bytes of record data a cartridge holds.
-    capacity: u64,
+    /// Bytes of record data on a whole tape.
+    capacity: f64,
     wraps: u64,
     native_mb_s: f64,
     step_min_mb_s: f64,
@@ -50,16 +50,17 @@ const DRIVE_BUFFER_MB: f64 = 1073.0;
 const BACK_HITCH_S: f64 = 5.22 + 11.32;
 
 impl LtoModel {
-    /// The model for a drive and cartridges of `capacity_bytes` (the wrap count stays the
-    /// generation's, so a tiny test cartridge has tiny wraps). LTO-7 full height borrows half
-    /// height's locate and rewind; LTO-10 borrows LTO-9's wraps and unload, as none are published.
+    /// The model of a drive with tapes of `capacity_bytes` (native: 6, 12, 18, 30 TB), which the
+    /// generation's wraps divide. LTO-7 full height borrows half height's locate and rewind;
+    /// LTO-10 borrows LTO-9's wraps, and full height's figures for half height, as none are
+    /// published.
     pub fn new(generation: Generation, form: FormFactor, capacity_bytes: u64) -> Self {
         use FormFactor::{FullHeight, HalfHeight};
         use Generation::{Lto7, Lto8, Lto9, Lto10};
         let base = Self {
             generation,
             form,
-            capacity: capacity_bytes.max(1),
+            capacity: capacity_bytes.max(1) as f64,
             wraps: 280,
             native_mb_s: 300.0,
             step_min_mb_s: 101.46,
@@ -225,6 +226,11 @@ impl LtoModel {
         }
     }
 
+    /// Reading `bytes` from position `at` at full speed.
+    pub fn read(&self, at: u64, bytes: u64) -> Duration {
+        self.write(at, bytes, None).duration
+    }
+
     /// The highest of the evenly spaced speed steps not above `feed`, MB/s.
     fn step(&self, feed: f64) -> f64 {
         let width = (self.step_max_mb_s - self.step_min_mb_s) / f64::from(self.steps - 1);
@@ -233,7 +239,7 @@ impl LtoModel {
     }
 
     fn physical(&self, bytes: u64) -> Physical {
-        let per_wrap = self.capacity as f64 / self.wraps as f64;
+        let per_wrap = self.capacity / self.wraps as f64;
         let turns = bytes as f64 / per_wrap;
         let wrap = (turns as u64).min(self.wraps - 1);
         let forward = (turns - wrap as f64).clamp(0.0, 1.0);
