@@ -311,8 +311,10 @@ impl<'m> Run<'m> {
                 };
                 self.plan(self.now, Planned::Input(Box::new(input)));
             }
-            // A timer of the engine will do it.
-            Answer::Timeout if task.timeout.is_some() || task.heartbeat.is_some() => {}
+            // A timer of the engine will do it: the task's, or else the machine's.
+            Answer::Timeout
+                if task.timeout.or(task.heartbeat).is_some()
+                    || self.machine.timeout_seconds().is_some() => {}
             Answer::Timeout => {
                 self.plan(
                     self.now,

@@ -9,6 +9,7 @@ use super::{Fault, Kernel, events};
 use crate::event::{Details, EventId};
 use crate::execution::{Purpose, Waiting};
 use crate::json::Data;
+use crate::limits::MAX_WAIT_SECONDS;
 use crate::machine::{Kind, Retrier, State};
 use crate::time;
 
@@ -70,10 +71,7 @@ impl Kernel<'_> {
             *count += 1;
         }
         active.retries += 1;
-        let mut delay = retrier.interval as f64 * retrier.rate.powf(used as f64);
-        if let Some(ceiling) = retrier.ceiling {
-            delay = delay.min(ceiling as f64);
-        }
+        let mut delay = backoff(retrier, used);
         if retrier.jitter {
             delay *= self.draw.borrow_mut().unit();
         }
@@ -198,6 +196,20 @@ impl Kernel<'_> {
             chain.tail = event;
         }
     }
+}
+
+/// Seconds before a retry, jitter aside. Multiplied step by step, because powers differ in their
+/// last bit between platforms and a replay may run on another one.
+fn backoff(retrier: &Retrier, used: u64) -> f64 {
+    let most = retrier.ceiling.unwrap_or(MAX_WAIT_SECONDS) as f64;
+    let mut delay = (retrier.interval as f64).min(most);
+    for _ in 0..used {
+        if delay >= most || delay == 0.0 || retrier.rate <= 1.0 {
+            break;
+        }
+        delay = (delay * retrier.rate).min(most);
+    }
+    delay
 }
 
 /// Whether a list of error names covers a fault.

@@ -301,7 +301,16 @@ impl Checker {
             self.processor(processor, &here);
             self.scope(processor, &here, machine_jsonata);
         }
-        for field in ["ItemReader", "ItemBatcher", "ResultWriter"] {
+        const LATER: [&str; 7] = [
+            "ItemReader",
+            "ItemBatcher",
+            "ResultWriter",
+            "ToleratedFailureCount",
+            "ToleratedFailureCountPath",
+            "ToleratedFailurePercentage",
+            "ToleratedFailurePercentagePath",
+        ];
+        for field in LATER {
             if state.get(field).is_some() {
                 let message =
                     format!("Field '{field}' of a Map is not supported by this engine yet");

@@ -470,3 +470,12 @@ fn tokens_cannot_be_told_from_one_another_without_the_seed() {
     }
     assert_eq!(seen.len(), 100);
 }
+
+#[test]
+fn machines_and_executions_can_be_moved_between_threads() {
+    fn moves<T: Send + Sync>() {}
+    moves::<Machine>();
+    moves::<Execution>();
+    moves::<Command>();
+    moves::<Record>();
+}

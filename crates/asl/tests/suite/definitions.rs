@@ -347,13 +347,14 @@ fn what_this_engine_does_not_have_is_named() {
     );
     check(
         one(
-            json!({ "Type": "Map", "End": true, "ItemReader": {}, "ItemProcessor": {
+            json!({ "Type": "Map", "End": true, "ItemReader": {}, "ToleratedFailureCount": 1, "ItemProcessor": {
         "ProcessorConfig": { "Mode": "DISTRIBUTED", "ExecutionType": "STANDARD" },
         "StartAt": "I", "States": { "I": pass(json!({})) } } }),
         ),
         expect![[r#"
             UNSUPPORTED_MAP_MODE /States/S/ItemProcessor/ProcessorConfig/Mode Map mode 'DISTRIBUTED' is not supported by this engine yet
             UNSUPPORTED_FIELD /States/S/ItemReader Field 'ItemReader' of a Map is not supported by this engine yet
+            UNSUPPORTED_FIELD /States/S/ToleratedFailureCount Field 'ToleratedFailureCount' of a Map is not supported by this engine yet
         "#]],
     );
 }

@@ -205,3 +205,19 @@ fn the_machines_timeout_cuts_a_retry_delay() {
     assert_eq!(result["status"], "TIMED_OUT");
     assert_eq!(result["error"], json!(null));
 }
+
+#[test]
+fn a_task_that_hangs_meets_the_machines_timeout() {
+    let machine = json!({ "StartAt": "T", "TimeoutSeconds": 5, "States": {
+        "T": { "Type": "Task", "Resource": FUNCTION, "End": true } } });
+    let tasks = json!([{ "state": "T", "outcome": { "timeout": true } }]);
+    let result = run_with(&machine, json!({}), tasks);
+    assert_eq!(
+        types(&result)[2..],
+        [
+            "LambdaFunctionScheduled",
+            "LambdaFunctionStarted",
+            "ExecutionTimedOut"
+        ]
+    );
+}
