@@ -85,6 +85,8 @@ pub enum VolumeError {
     /// An earlier failure left the end of the volume unknown: nothing may be written any more.
     #[error("nothing may be appended after: {cause}")]
     Unusable {
+        /// The code of the earlier failure.
+        code: Code,
         /// The earlier failure.
         cause: String,
     },
@@ -124,7 +126,7 @@ impl VolumeError {
             Self::Format { .. } | Self::ManifestMismatch { .. } | Self::Damaged(_) => {
                 Code::FormatInvalid
             }
-            Self::Unusable { .. } => Code::DriveFault,
+            Self::Unusable { code, .. } => *code,
             Self::Limit { .. } => Code::InvalidRequest,
             Self::KeyMissing(_) => Code::KeyMissing,
         }

@@ -351,7 +351,7 @@ fn compare(expected: &VolumePosition, found: Option<&FoundManifest>) -> Result<(
     };
     let found = (
         found.map(|f| f.digest),
-        found.map_or(0, |f| f.manifest.ordinal + 1),
+        found.map_or(0, |f| f.manifest.ordinal.saturating_add(1)),
     );
     if found == (expected.last_manifest, expected.manifests) {
         return Ok(());

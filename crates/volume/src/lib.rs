@@ -28,6 +28,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod copy;
 mod device;
 mod error;
 mod guard;
@@ -37,10 +38,12 @@ mod manifest;
 mod memory;
 mod reader;
 mod scan;
+mod sealed;
 pub mod tar;
 mod walk;
 mod writer;
 
+pub use copy::copy_placement;
 pub use device::{DeviceError, DeviceErrorKind, ReadOutcome, RecordDevice, Spaced, WriteOutcome};
 pub use error::VolumeError;
 pub use guard::{Expected, Tail};
@@ -48,7 +51,7 @@ pub use index::{INDEX_NAME, Index, IndexEntry};
 pub use label::{FoundLabel, Label, LabelState, read_label, write_label};
 pub use manifest::{
     Crc32cTable, Link, MANIFEST_NAME, Manifest, Member, MemberKind, PlacementHead, SEALED_NAME,
-    Sealed, SealedArtifact, SealedRef, Segment,
+    SealedRef, Segment,
 };
 pub use memory::{Fault, MemoryTape, Object};
 pub use reader::{Damage, PlacementReader, read_manifest};
@@ -56,6 +59,7 @@ pub use scan::{
     GroupStatus, Problem, ScanOptions, ScanReport, ScannedPlacement, Span, Unseal,
     restorable_groups, scan,
 };
+pub use sealed::{Sealed, SealedArtifact};
 pub use writer::{MAX_PLACEMENT_BYTES, MemberInfo, PlacementWriter, VolumeWriter, WriterOptions};
 
 use model::Bytes;

@@ -1,5 +1,6 @@
 //! Reading a placement back, member by member.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use model::{Bytes, Placement, RecordNo, SegmentNo, Sha256};
@@ -7,7 +8,7 @@ use sha2::Digest;
 
 use crate::device::{DeviceErrorKind, ReadOutcome, RecordDevice, Spaced};
 use crate::error::VolumeError;
-use crate::manifest::{Manifest, digest};
+use crate::manifest::{Manifest, digest, records_of};
 use crate::walk::{FoundManifest, go, read_manifest_here, record_buffer};
 use crate::{RECORD_BYTES, tar};
 
@@ -110,8 +111,8 @@ pub struct PlacementReader<D> {
     dev: D,
     manifest: Manifest,
     sealed: Vec<u8>,
-    /// Records read ahead, in the one-pass mode.
-    ahead: Option<Vec<Vec<Held>>>,
+    /// Segments read ahead, in the one-pass mode.
+    ahead: Option<Vec<Held>>,
     buffer: Vec<u8>,
     /// Where the device stands, as far as we know without asking.
     stand: Stand,
@@ -126,7 +127,13 @@ pub struct PlacementReader<D> {
 /// The object before which the device stands; none after a failed read.
 type Stand = Option<RecordNo>;
 
-type Held = Result<Vec<u8>, Damage>;
+/// A data segment in memory.
+#[derive(Debug)]
+struct Held {
+    bytes: Vec<u8>,
+    /// Records that did not come, by their place.
+    damage: BTreeMap<u64, Damage>,
+}
 
 /// Reads the manifest of a placement: the clear part, checked, and the sealed part's stored
 /// bytes.
@@ -192,14 +199,27 @@ impl<D: RecordDevice> PlacementReader<D> {
         if total <= ONE_PASS_BYTES {
             let mut segments = Vec::with_capacity(data.len());
             for segment in data {
-                let mut records = Vec::new();
-                for index in 0..segment.records {
-                    let at = RecordNo(segment.first.0.saturating_add(index));
-                    let want = want(segment.bytes, index);
-                    let held = read_at(&mut dev, &mut stand, at, want, &mut buffer)?;
-                    records.push(held.map(|len| buffer[..len].to_vec()));
+                if records_of(segment.bytes) != segment.records {
+                    return Err(VolumeError::Damaged(format!(
+                        "segment {}: expected {} records, found {}",
+                        segment.no,
+                        records_of(segment.bytes),
+                        segment.records
+                    )));
                 }
-                segments.push(records);
+                // At most ONE_PASS_BYTES.
+                let mut held = Held {
+                    bytes: vec![0; segment.bytes.0 as usize],
+                    damage: BTreeMap::new(),
+                };
+                let chunks = held.bytes.chunks_mut(RECORD_BYTES);
+                for (index, chunk) in (0..).zip(chunks) {
+                    let at = RecordNo(segment.first.0.saturating_add(index));
+                    if let Err(damage) = read_at(&mut dev, &mut stand, at, chunk)? {
+                        held.damage.insert(index, damage);
+                    }
+                }
+                segments.push(held);
                 // Over the filemark, so that no LOCATE is needed.
                 let mark = RecordNo(segment.first.0.saturating_add(segment.records));
                 if stand == Some(mark) && dev.space_filemarks(1)? == Spaced::All {
@@ -329,25 +349,19 @@ impl<D: RecordDevice> PlacementReader<D> {
             let row = &self.manifest.segments[segment];
             let at = RecordNo(row.extent.first.0 + index);
             let want = want(row.extent.bytes, index);
-            let held = match &mut self.ahead {
-                None => read_at(&mut self.dev, &mut self.stand, at, want, &mut self.buffer)?,
-                Some(ahead) => match ahead.get(segment).and_then(|s| s.get(index as usize)) {
-                    Some(Ok(bytes)) => {
-                        self.buffer[..bytes.len()].copy_from_slice(bytes);
-                        Ok(bytes.len())
-                    }
-                    Some(Err(damage)) => Err(damage.clone()),
-                    None => Err(Damage::Unreadable {
-                        at,
-                        why: "not where the catalogue said".into(),
-                    }),
-                },
+            let held = match &self.ahead {
+                None => read_at(&mut self.dev, &mut self.stand, at, &mut self.buffer[..want])?,
+                Some(ahead) => ahead[segment]
+                    .damage
+                    .get(&index)
+                    .cloned()
+                    .map_or(Ok(()), Err),
             };
             let expected = row.crc32c.0[index as usize];
-            let checked = held.and_then(|len| {
-                let found = crc32c::crc32c(&self.buffer[..len]);
+            let checked = held.and_then(|()| {
+                let found = crc32c::crc32c(self.bytes(segment, index, want));
                 if found == expected {
-                    Ok(len)
+                    Ok(want)
                 } else {
                     Err(Damage::Crc {
                         at,
@@ -360,10 +374,21 @@ impl<D: RecordDevice> PlacementReader<D> {
             self.current = Some((segment, index, checked));
         }
         Ok(match &self.current {
-            Some((_, _, Ok(len))) => Ok(&self.buffer[..*len]),
+            Some((_, _, Ok(len))) => Ok(self.bytes(segment, index, *len)),
             Some((_, _, Err(damage))) => Err(damage.clone()),
             None => Ok(&[]),
         })
+    }
+
+    /// The bytes of the current record, from memory or from the buffer.
+    fn bytes(&self, segment: usize, index: u64, len: usize) -> &[u8] {
+        match &self.ahead {
+            None => &self.buffer[..len],
+            Some(ahead) => {
+                let start = index as usize * RECORD_BYTES;
+                &ahead[segment].bytes[start..start + len]
+            }
+        }
     }
 
     /// Takes a record into its segment's digest, where records come in order.
@@ -371,16 +396,17 @@ impl<D: RecordDevice> PlacementReader<D> {
         if segment > self.digesting.0 && index == 0 {
             self.digesting = (segment, 0, sha2::Sha256::new());
         }
-        let (current, next, hash) = &mut self.digesting;
-        if (*current, *next) != (segment, index) {
+        if (self.digesting.0, self.digesting.1) != (segment, index) {
             return;
         }
         let Ok(len) = record else { return };
-        hash.update(&self.buffer[..*len]);
-        *next += 1;
+        let mut hash = std::mem::take(&mut self.digesting.2);
+        hash.update(self.bytes(segment, index, *len));
+        let next = index + 1;
+        self.digesting = (segment, next, hash);
         let extent = &self.manifest.segments[segment].extent;
-        if *next == extent.records {
-            let found = Sha256(hash.finalize_reset().into());
+        if next == extent.records {
+            let found = Sha256(self.digesting.2.finalize_reset().into());
             if found != extent.sha256 {
                 self.mismatches.push(Damage::Segment {
                     no: extent.no,
@@ -404,13 +430,14 @@ const fn want(bytes: Bytes, index: u64) -> usize {
     }
 }
 
+/// Reads the record `at`, which must fill the buffer exactly.
 fn read_at<D: RecordDevice>(
     dev: &mut D,
     stand: &mut Stand,
     at: RecordNo,
-    want: usize,
     buffer: &mut [u8],
-) -> Result<Result<usize, Damage>, VolumeError> {
+) -> Result<Result<(), Damage>, VolumeError> {
+    let want = buffer.len();
     // Asking a drive for its position before every record would cost a command a record.
     if stand.take() != Some(at) {
         go(dev, at)?;
@@ -425,7 +452,7 @@ fn read_at<D: RecordDevice>(
     match dev.read_record(buffer) {
         Ok(ReadOutcome::Record(len)) if len == want => {
             *stand = Some(RecordNo(at.0.saturating_add(1)));
-            Ok(Ok(len))
+            Ok(Ok(()))
         }
         Ok(ReadOutcome::Record(len)) => shape(format!("one of {len}")),
         Ok(ReadOutcome::TooLong(len)) => shape(format!("one of {len}")),

@@ -1,19 +1,19 @@
 //! Rebuilding the list of what is on a volume from the medium alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-use model::{
-    Bytes, CheckpointId, Fence, GroupId, Placement, RecordNo, RunId, Sha256, VolumePosition,
-};
-use serde::{Deserialize, Serialize};
+use model::{Bytes, Fence, Placement, RecordNo};
+
+mod report;
+
+pub use report::{GroupStatus, Problem, ScanReport, ScannedPlacement, Span, restorable_groups};
 
 use crate::device::RecordDevice;
 use crate::error::VolumeError;
-use crate::guard::prove_label;
-use crate::label::{Label, LabelState, read_label};
-use crate::manifest::{Link, Sealed};
+use crate::label::{LabelState, read_label};
+use crate::manifest::Link;
 use crate::reader::PlacementReader;
+use crate::sealed::Sealed;
 use crate::walk::{FoundManifest, Kind, meet, record_buffer};
 use crate::{MAX_MANIFEST_BYTES, RECORD_BYTES};
 
@@ -33,159 +33,6 @@ pub struct ScanOptions {
     /// Also read every data record and compare CRCs and member digests. Without it data are
     /// spaced over and damage in them is not noticed.
     pub read_data: bool,
-}
-
-/// A placement that a scan found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ScannedPlacement {
-    /// Where it lies.
-    pub placement: Placement,
-    /// The manifest's number on the volume.
-    pub ordinal: u64,
-    /// The first record of the manifest segment.
-    pub manifest_at: RecordNo,
-    /// The group.
-    pub group: GroupId,
-    /// The place in the group.
-    pub group_index: u32,
-    /// How many members the group has.
-    pub group_size: u32,
-    /// The run.
-    pub run: RunId,
-    /// The content digest of the whole checkpoint.
-    pub content: Sha256,
-    /// The digest over `work::part_text` of this part.
-    pub part_content: Sha256,
-    /// How many artifact ranges.
-    pub artifacts: u32,
-    /// Their lengths' sum.
-    pub content_bytes: Bytes,
-    /// When the checkpoint was submitted.
-    pub submitted_at: Timestamp,
-    /// When the manifest was written.
-    pub written_at: Timestamp,
-    /// Names and sources, where an identity was given that opens them.
-    pub sealed: Option<Sealed>,
-    /// What is damaged in it, as far as the scan looked. Empty: nothing.
-    pub damage: Vec<String>,
-}
-
-/// A span of records that no manifest of the chain names.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Span {
-    /// Its first record.
-    pub first: RecordNo,
-    /// How many records.
-    pub records: u64,
-    /// What is known of it.
-    pub why: String,
-}
-
-/// Something that did not add up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "problem", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Problem {
-    /// Records stand behind the last filemark.
-    TornEnd {
-        /// The first of them.
-        first: RecordNo,
-        /// How many.
-        records: u64,
-    },
-    /// A manifest names a predecessor that was not found: manifests before it are lost.
-    ChainBreak {
-        /// The manifest that names it.
-        at: RecordNo,
-        /// Its number.
-        ordinal: u64,
-        /// The number that was expected.
-        expected_ordinal: u64,
-    },
-    /// A manifest was written under a lower fence than one before it, by a session that had no
-    /// right to write any more. Not restorable.
-    FenceRegression {
-        /// The manifest.
-        at: RecordNo,
-        /// Its fence.
-        fence: Fence,
-        /// The highest fence before it.
-        highest: Fence,
-        /// Its checkpoint.
-        checkpoint: CheckpointId,
-    },
-    /// A later manifest continues the chain from before this one: the session that wrote it
-    /// judged this one not to count. Not restorable.
-    Disowned {
-        /// The manifest.
-        at: RecordNo,
-        /// Its checkpoint.
-        checkpoint: CheckpointId,
-        /// The manifest that passes it over.
-        by: RecordNo,
-    },
-    /// A manifest segment is damaged. The data before it are lost with it.
-    BadManifest {
-        /// The segment.
-        at: RecordNo,
-        /// What is wrong.
-        why: String,
-    },
-    /// A manifest of another volume, or one whose data are not where it says.
-    Misplaced {
-        /// The manifest.
-        at: RecordNo,
-        /// What is wrong.
-        why: String,
-    },
-    /// A sealed part does not open, or does not belong to its clear part.
-    Sealed {
-        /// The manifest.
-        at: RecordNo,
-        /// What is wrong.
-        why: String,
-    },
-    /// A segment whose first record cannot be read.
-    Unreadable {
-        /// The segment.
-        at: RecordNo,
-        /// What the device said.
-        why: String,
-    },
-}
-
-/// What a scan found on one volume.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ScanReport {
-    /// The label.
-    pub label: Label,
-    /// Where the data end, and the last manifest of the chain.
-    pub position: VolumePosition,
-    /// Bytes on the volume, at most.
-    pub used: Bytes,
-    /// The placements of the chain, in their order.
-    pub placements: Vec<ScannedPlacement>,
-    /// Groups of which some member lies on this volume.
-    pub groups: Vec<GroupStatus>,
-    /// What no manifest names: abandoned by a failure or lost with its manifest.
-    pub unclaimed: Vec<Span>,
-    /// Index segments, by their first record.
-    pub indexes: Vec<RecordNo>,
-    /// What did not add up.
-    pub problems: Vec<Problem>,
-}
-
-/// Whether a group can be brought back from the volumes scanned.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GroupStatus {
-    /// The group.
-    pub group: GroupId,
-    /// How many members it has.
-    pub size: u32,
-    /// Members of which every part was found undamaged, by index and checkpoint.
-    pub complete: BTreeMap<u32, CheckpointId>,
-    /// True where all members are complete: only then may any of them be restored.
-    pub restorable: bool,
 }
 
 /// Goes over a volume from its label to end of data and lists what is there.
@@ -394,7 +241,11 @@ impl Scanner {
     fn join_chain(&mut self, found: &FoundManifest) {
         let manifest = &found.manifest;
         let at = found.extent.first;
-        let expected = self.report.placements.last().map_or(0, |p| p.ordinal + 1);
+        let expected = self
+            .report
+            .placements
+            .last()
+            .map_or(0, |p| p.ordinal.saturating_add(1));
         if manifest.previous == self.links.last().copied() && manifest.ordinal == expected {
             return;
         }
@@ -438,7 +289,7 @@ impl Scanner {
         self.add_used(records_left);
         if let (Some(link), Some(last)) = (self.links.last(), self.report.placements.last()) {
             self.report.position.last_manifest = Some(link.manifest);
-            self.report.position.manifests = last.ordinal + 1;
+            self.report.position.manifests = last.ordinal.saturating_add(1);
         }
         self.report
     }
@@ -456,7 +307,6 @@ fn read_data<D: RecordDevice>(
     dev: &mut D,
     placement: &Placement,
 ) -> Result<Vec<String>, VolumeError> {
-    prove_label(dev, &placement.volume, placement.volume_uuid)?;
     let mut reader = PlacementReader::open(dev, placement)?;
     let mut damage = Vec::new();
     let mut stored = Vec::new();
@@ -468,37 +318,4 @@ fn read_data<D: RecordDevice>(
     }
     damage.extend(reader.finish()?.iter().map(ToString::to_string));
     Ok(damage)
-}
-
-/// Which groups can be brought back from these volumes: all members, each with all parts of
-/// whatever copies, none damaged. An incomplete group is not restorable at all.
-pub fn restorable_groups<'a>(
-    reports: impl IntoIterator<Item = &'a ScanReport>,
-) -> Vec<GroupStatus> {
-    let mut groups: BTreeMap<GroupId, GroupStatus> = BTreeMap::new();
-    let mut parts: BTreeMap<(GroupId, u32, CheckpointId), (u32, BTreeSet<u32>)> = BTreeMap::new();
-    for found in reports.into_iter().flat_map(|r| &r.placements) {
-        groups.entry(found.group).or_insert_with(|| GroupStatus {
-            group: found.group,
-            size: found.group_size,
-            complete: BTreeMap::new(),
-            restorable: false,
-        });
-        let key = (found.group, found.group_index, found.placement.checkpoint);
-        let entry = parts
-            .entry(key)
-            .or_insert_with(|| (found.placement.parts, BTreeSet::new()));
-        if found.damage.is_empty() {
-            entry.1.insert(found.placement.part);
-        }
-    }
-    for ((group, index, checkpoint), (wanted, found)) in parts {
-        if let Some(status) = groups.get_mut(&group)
-            && found.len() == wanted as usize
-        {
-            status.complete.insert(index, checkpoint);
-            status.restorable = status.complete.len() == status.size as usize;
-        }
-    }
-    groups.into_values().collect()
 }

@@ -1,7 +1,9 @@
 //! Appending placements to a volume.
 
 use jiff::Timestamp;
-use model::{Bytes, Fence, Placement, RecordNo, SegmentExtent, SegmentNo, Sha256, VolumePosition};
+use model::{
+    Bytes, Code, Fence, Placement, RecordNo, SegmentExtent, SegmentNo, Sha256, VolumePosition,
+};
 use sha2::Digest;
 
 use crate::device::{RecordDevice, WriteOutcome};
@@ -51,7 +53,7 @@ pub struct VolumeWriter<D> {
     pub(crate) manifests: u64,
     pub(crate) used: Bytes,
     pub(crate) early_warning: bool,
-    pub(crate) broken: Option<String>,
+    pub(crate) broken: Option<(Code, String)>,
     pub(crate) in_placement: bool,
     pub(crate) buffer: Vec<u8>,
 }
@@ -98,11 +100,11 @@ impl<D: RecordDevice> VolumeWriter<D> {
 
     /// Why nothing may be written any more, where that is so.
     pub fn broken(&self) -> Option<&str> {
-        self.broken.as_deref()
+        self.broken.as_ref().map(|(_, cause)| cause.as_str())
     }
 
-    /// The device, for reading between placements. Whoever moves it must not write; call
-    /// [`VolumeWriter::resume`] before the next placement.
+    /// The device, for reading between placements, after [`VolumeWriter::sync`]. Whoever moves
+    /// it must not write; the next placement goes back to end of data by itself.
     pub const fn device(&mut self) -> &mut D {
         &mut self.dev
     }
@@ -164,11 +166,12 @@ impl<D: RecordDevice> VolumeWriter<D> {
         Ok(self.position())
     }
 
-    /// Begins a placement. Writes nothing yet.
+    /// Begins a placement: proves that the device stands at end of data, going there where it
+    /// was moved for reading. Writes nothing yet.
     ///
     /// # Errors
-    /// [`VolumeError::Unusable`] after an earlier failure, or where an earlier placement was
-    /// neither finished nor abandoned.
+    /// As [`VolumeWriter::resume`]; [`VolumeError::Unusable`] also where an earlier placement
+    /// was neither finished nor abandoned.
     pub fn begin_placement(
         &mut self,
         head: PlacementHead,
@@ -176,9 +179,10 @@ impl<D: RecordDevice> VolumeWriter<D> {
         self.usable()?;
         if self.in_placement {
             let cause = "a placement was neither finished nor abandoned".to_owned();
-            self.broken = Some(cause.clone());
-            return Err(VolumeError::Unusable { cause });
+            self.broken = Some((Code::Internal, cause));
+            self.usable()?;
         }
+        self.resume()?;
         self.in_placement = true;
         self.buffer.clear();
         Ok(PlacementWriter {
@@ -199,8 +203,8 @@ impl<D: RecordDevice> VolumeWriter<D> {
     pub fn write_index(&mut self, now: Timestamp) -> Result<VolumePosition, VolumeError> {
         self.usable()?;
         let report = crate::scan(&mut self.dev, None, crate::ScanOptions::default());
-        let report = self.keep(report)?;
         self.resume()?;
+        let report = self.keep(report)?;
         let json = Index::of(&self.label, &report, now).to_json()?;
         let mut open = OpenSegment::new(SegmentNo(0), self.next);
         self.buffer.clear();
@@ -211,7 +215,8 @@ impl<D: RecordDevice> VolumeWriter<D> {
 
     pub(crate) fn usable(&self) -> Result<(), VolumeError> {
         match &self.broken {
-            Some(cause) => Err(VolumeError::Unusable {
+            Some((code, cause)) => Err(VolumeError::Unusable {
+                code: *code,
                 cause: cause.clone(),
             }),
             None => Ok(()),
@@ -224,7 +229,7 @@ impl<D: RecordDevice> VolumeWriter<D> {
             && self.broken.is_none()
             && error.ends_writing()
         {
-            self.broken = Some(error.to_string());
+            self.broken = Some((error.code(), error.to_string()));
         }
         result
     }

@@ -193,7 +193,7 @@ fn a_write_error_or_a_reset_in_the_middle_of_a_segment_ends_the_session() {
         let head = model::work::WriteOrder::clone(&order(1, &shelf(&[])));
         let head = volume::PlacementHead::of(&head, &work(1));
         assert!(writer.begin_placement(head).is_err());
-        assert_eq!(writer.sync().unwrap_err().code(), Code::DriveFault);
+        assert_eq!(writer.sync().unwrap_err().code(), code);
         assert!(!writer.into_device().overwritten());
     }
 }
