@@ -258,3 +258,21 @@ fn an_inventory_is_whole_or_an_error() {
         .extend([assignment(), check(SenseKey::HardwareError, 0x44, 0x00)]);
     assert!(Changer::new(script).inventory().is_err());
 }
+
+/// A library that was reset may come back with another partitioning.
+#[test]
+fn after_an_attention_the_element_addresses_are_asked_again() {
+    let script = Script::default();
+    script.answers.lock().unwrap().extend([
+        assignment(),
+        check(SenseKey::UnitAttention, 0x29, 0x00),
+        assignment(),
+    ]);
+    let mut changer = Changer::new(script.clone());
+    let (from, to) = (ElementAddress(1024), ElementAddress(257));
+    changer.move_medium(from, to).unwrap_err();
+    changer.move_medium(from, to).unwrap();
+    let asked = script.asked.lock().unwrap();
+    let opcodes: Vec<u8> = asked.iter().map(|cdb| cdb[0]).collect();
+    assert_eq!(opcodes, [0x1a, 0xa5, 0x1a, 0xa5]);
+}

@@ -37,6 +37,8 @@ fn early_warning_starts_behind_its_threshold_and_lasts_to_the_end() {
     let expected: Vec<bool> = (1..=16).map(|records| records > 12).collect();
     assert_eq!(warned, expected);
     assert!(drive.position().unwrap().eop);
+    // At early warning the drive empties its buffer.
+    assert_eq!(lab.library.standing(0).unwrap().buffered_objects, 0);
     locate(&mut drive, 12);
     assert!(!drive.position().unwrap().eop);
     locate(&mut drive, 13);

@@ -282,5 +282,40 @@ fn host_disk_full_is_a_write_error_and_the_tape_ends_before_it() {
     write(&mut drive, "B", 100);
     let error = drive.write_filemarks(1, SYNC).unwrap_err();
     assert_eq!(error.action(), Action::AbortSegment);
+    // What could not be written is gone, and the head stands where the medium ends.
+    assert_eq!(drive.position().unwrap().record, ObjectNumber(2));
+    assert_eq!(lab.library.standing(0).unwrap().buffered_objects, 0);
     std::fs::remove_dir(&memory).unwrap();
+}
+
+/// A saved index that reaches behind a file cut in the middle of its last record.
+#[test]
+fn a_saved_index_longer_than_the_tape_is_not_believed() {
+    let lab = Lab::new(small());
+    let mut drive = lab.mount(0, 0);
+    write(&mut drive, "ABC", 200);
+    drop(drive);
+    lab.dismount(0, 0);
+    assert!(lab.file("TM0001L9.index").exists());
+    let path = lab.file("TM0001L9.tape");
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    assert_eq!(read_all(&mut lab.mount(0, 0)), "AB");
+}
+
+/// Two records of one length in each other's place: whole, but not what the tape says is there.
+#[test]
+fn a_record_in_the_wrong_place_is_unreadable() {
+    let lab = Lab::new(small());
+    let mut drive = lab.mount(0, 0);
+    write(&mut drive, "ABC!", 100);
+    let path = lab.file("TM0001L9.tape");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let (first, second) = bytes[4096..4096 + 264].split_at_mut(132);
+    first.swap_with_slice(second);
+    std::fs::write(&path, bytes).unwrap();
+    // `write` has made a new file of it: the drive must open it anew.
+    drop(drive);
+    lab.dismount(0, 0);
+    assert_eq!(read_all(&mut lab.mount(0, 0)), "??C|");
 }

@@ -227,6 +227,9 @@ fn a_full_buffer_flushes_itself() {
         assert!(standing.buffered_bytes <= 10_000, "{standing:?}");
     }
     assert!(drive.short_position().unwrap().on_medium.0 >= 90);
+    // Filemarks take room as well.
+    drive.write_filemarks(1000, IMMED).unwrap();
+    assert!(lab.library.standing(0).unwrap().buffered_objects < 1000);
 }
 
 #[test]
