@@ -136,6 +136,8 @@ pub(super) fn path(cursor: &mut Cursor, text: &str) -> Result<JsonPath, String> 
                     None => return Err("a path may not end with '..'".to_owned()),
                 }
             }
+            // A dot before a bracket says nothing: `$.[0]` is `$[0]`.
+            Some('.') if cursor.ahead(1) == Some('[') => cursor.at += 1,
             Some('.') => {
                 cursor.at += 1;
                 match name_or_function(cursor)? {

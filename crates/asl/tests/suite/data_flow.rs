@@ -114,7 +114,7 @@ fn results_that_do_not_fit_their_place() {
 fn the_dialect() {
     let store = json!({ "book": [
         { "t": "A", "p": 8, "tags": ["x", "y"] }, { "t": "B", "p": 12 }, { "t": "C", "p": 9, "isbn": "1" }],
-        "bike": { "p": 20, "a b": 1 } });
+        "bike": { "p": 20, "a b": 1 }, "odd": { "Test\"\"Name\"": 5 } });
     for (path, expected) in [
         ("$.book[0].t", r#""A""#),
         ("$['book'][-1]['t']", r#""C""#),
@@ -124,6 +124,9 @@ fn the_dialect() {
         ("$.book[:-1].t", r#"["A","B"]"#),
         ("$..p", "[8,12,9,20]"),
         ("$.bike['a b']", "1"),
+        ("$.['bike'].['p']", "20"),
+        ("$.book.[?(@.p <= 8)].t", r#"["A"]"#),
+        (r#"$.odd['Test\""Name"']"#, "5"),
         ("$.bike['p','a b']", "[20,1]"),
         ("$.bike.*", "[20,1]"),
         ("$.book[?(@.p < 10)].t", r#"["A","C"]"#),
