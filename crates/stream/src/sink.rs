@@ -118,7 +118,11 @@ impl Sink for DirectorySink {
         let mode = Mode::from_raw_mode(0o644);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         self.open = Some(if artifact.is_whole() {
-            let temporary = format!(".tapemark-{}.partial", artifact.index);
+            let temporary = format!(
+                ".tapemark-{}-{:.16}.partial",
+                artifact.index,
+                artifact.sha256.to_hex()
+            );
             remove(&directory, &temporary)?;
             let flags = flags | OFlags::EXCL;
             OpenFile {

@@ -5,7 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use model::Bytes;
 
-/// Opens pinned artifacts for reading. Called from a worker thread.
+/// Opens pinned artifacts for reading. Called from a worker thread, which a stopped batch waits
+/// for: a source must give up by itself after a time, and say so.
 pub trait Source: Sync {
     /// Opens `fetch` (the address in the write order) at byte `offset`. The reader yields
     /// `length` bytes; it may yield more where the thing is longer than it was declared, so that

@@ -12,7 +12,8 @@ use crate::prepare::{Ending, Ready, prepare};
 use crate::seal::Sealer;
 use crate::source::Source;
 
-/// How to cut and bundle. Readers take any values within the format's limits.
+/// How to cut and bundle. Values that do not fit the format, or the volume's segments, are
+/// lowered until they do. Readers take any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamOptions {
     /// Content bytes of one member of a large artifact, at most 64 MiB.
@@ -23,7 +24,7 @@ pub struct StreamOptions {
     pub part_limit: Bytes,
     /// Bytes of an inner tar at which the next artifact begins a new bundle; at most 64 MiB.
     pub bundle_limit: Bytes,
-    /// Whole artifacts smaller than this are bundled; at most `bundle_limit`.
+    /// Whole artifacts smaller than this are bundled; at most half of `bundle_limit`.
     pub bundle_below: Bytes,
 }
 
@@ -33,6 +34,25 @@ impl Default for StreamOptions {
             part_limit: Bytes::mib(8),
             bundle_limit: Bytes::mib(8),
             bundle_below: Bytes::mib(1),
+        }
+    }
+}
+
+impl StreamOptions {
+    /// The most content bytes of a member that the format allows.
+    const MOST: u64 = 64 << 20;
+
+    /// The same options, made to fit the format and a segment: a stored member with its header
+    /// may take an eighth more than its content.
+    fn within(self, segment_limit: Bytes) -> Self {
+        let most = (segment_limit.0 / 8 * 7).min(Self::MOST);
+        let fit = |limit: Bytes| Bytes(limit.0.min(most).max(1));
+        let bundle_limit = fit(self.bundle_limit);
+        Self {
+            part_limit: fit(self.part_limit),
+            bundle_limit,
+            // With its header and the end of the archive it must fit an inner tar.
+            bundle_below: Bytes(self.bundle_below.0.min(bundle_limit.0 / 2)),
         }
     }
 }
@@ -108,6 +128,7 @@ pub fn write_batch<'o, D: RecordDevice>(
     each: &mut dyn FnMut(usize, Result<Written, StreamError>) -> Flow,
 ) {
     let orders: Vec<_> = orders.into_iter().collect();
+    let options = &options.within(writer.options().segment_limit);
     let (pieces_to, pieces) = sync_channel(1);
     let (buffers_to, buffers) = channel();
     std::thread::scope(|scope| {

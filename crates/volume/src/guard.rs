@@ -41,13 +41,14 @@ pub struct Tail {
     pub refused: Vec<String>,
 }
 
-/// Rewinds and proves that the tape in the drive is the expected one.
+/// Rewinds and proves that the tape in the drive is the expected one. Before reading this is
+/// all the proof that is needed; before writing [`VolumeWriter::append`] asks for more.
 ///
 /// # Errors
 /// [`VolumeError::Blank`], [`VolumeError::Foreign`], [`VolumeError::WrongVolume`],
 /// [`VolumeError::LabelMismatch`], [`VolumeError::Format`] for a label that is torn or damaged,
 /// device errors.
-pub(crate) fn prove_label<D: RecordDevice>(
+pub fn prove_label<D: RecordDevice>(
     dev: &mut D,
     barcode: &Barcode,
     uuid: VolumeUuid,

@@ -46,7 +46,7 @@ mod writer;
 pub use copy::copy_placement;
 pub use device::{DeviceError, DeviceErrorKind, ReadOutcome, RecordDevice, Spaced, WriteOutcome};
 pub use error::VolumeError;
-pub use guard::{Expected, Tail};
+pub use guard::{Expected, Tail, prove_label};
 pub use index::{INDEX_NAME, Index, IndexEntry};
 pub use label::{FoundLabel, Label, LabelState, read_label, write_label};
 pub use manifest::{

@@ -73,6 +73,11 @@ impl<D: RecordDevice> VolumeWriter<D> {
         &self.label
     }
 
+    /// How it cuts.
+    pub const fn options(&self) -> WriterOptions {
+        self.options
+    }
+
     /// The fence under which it writes.
     pub const fn fence(&self) -> Fence {
         self.fence

@@ -135,6 +135,66 @@ fn only_what_is_asked_for_is_read() {
     assert_eq!(error.code(), model::Code::NotFound);
 }
 
+#[test]
+fn compression_is_skipped_where_it_does_not_help() {
+    let keys = keys();
+    let files = shelf(&[("noise", noise(1, 2 << 20)), ("text", prose(2 << 20))]);
+    let mut writer = open(&keys);
+    let order = order(1, &files);
+    let options = StreamOptions::default();
+    let written = write_placement(
+        &mut writer,
+        &work(1),
+        &order,
+        &files,
+        &keys.sealer,
+        &options,
+        now(),
+    )
+    .unwrap();
+    let (manifest, _) =
+        volume::read_manifest(&mut writer.into_device(), &written.placement).unwrap();
+    let names: Vec<_> = manifest.members.iter().map(|m| m.name.clone()).collect();
+    let name = |index: usize, suffix: &str| {
+        format!("{index:05}-{}{suffix}", order.artifacts[index].sha256)
+    };
+    assert_eq!(names, [name(0, ".age"), name(1, ".zst.age")]);
+    assert!(manifest.members[0].size.0 < (2 << 20) + 2000);
+    assert!(manifest.members[1].size.0 < 10_000);
+}
+
+#[test]
+fn members_are_cut_to_fit_small_segments() {
+    let files = shelf(&[
+        ("a", noise(1, 3_000_000)),
+        ("b", noise(2, 900_000)),
+        ("c", prose(9)),
+    ]);
+    for kib in [16, 100, 600] {
+        let cut = WriterOptions {
+            segment_limit: Bytes::kib(kib),
+        };
+        there_and_back(&files, &StreamOptions::default(), cut);
+    }
+}
+
+#[test]
+fn keys_that_are_none_are_refused_and_secrets_not_repeated() {
+    let none: [&str; 0] = [];
+    assert!(stream::Sealer::new(none).is_err());
+    let error = stream::Sealer::new(["age1nonsense"])
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("age1nonsense"), "{error}");
+    assert!(stream::Opener::parse("# only a comment\n\n").is_err());
+    let error = stream::Opener::parse("# one\nAGE-SECRET-KEY-1HALF").unwrap_err();
+    assert!(!error.to_string().contains("HALF"));
+    assert!(error.to_string().starts_with("line 2: "));
+    let keys = keys();
+    assert_eq!(keys.opener.recipients(), keys.sealer.recipients());
+    assert_eq!(format!("{:?}", keys.opener), "Opener(1 identities)");
+}
+
 /// Sizes around everything that cuts: tar blocks, bundles, parts, records, segments.
 fn edges() -> impl Strategy<Value = usize> {
     let around = prop::sample::select(vec![
