@@ -3,24 +3,89 @@
 //!
 //! It decides; it never moves artifact bytes itself, never speaks SCSI, names no vendor,
 //! and keeps nothing in memory that it could not lose.
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! use control::{Control, Principal, testing::World};
+//!
+//! let world = World::new(7);
+//! let control: Control = world.control();
+//! let submission = control::parse_submission(world.sample("payments", "1.0")).unwrap();
+//! let first = control.submit(&Principal::Operator, submission.clone()).await.unwrap();
+//! let again = control.submit(&Principal::Operator, submission).await.unwrap();
+//! assert_eq!(first.group, again.group);
+//! assert!(again.repeated);
+//! # });
+//! ```
+//!
+//! # Why nothing gets stuck
+//!
+//! A work item waits in the queue until an agent claims it, and nobody can send
+//! heartbeats for it meanwhile; so the state machine's tasks have no heartbeat. Liveness
+//! comes from elsewhere:
+//!
+//! - an *open* item stands in the index that [`Control::open_session`] and
+//!   [`Control::claim`] read, and stays there until a session claims it;
+//! - a *claimed* item belongs to a session, and a session to a lease that
+//!   [`Control::renew`] extends. [`Control::sweep`] ends a session whose lease ran out and
+//!   makes its items open again; [`Control::open_session`] does so at once for an earlier
+//!   life of the same agent. The session is made powerless *before* its items are opened
+//!   and its sign of life is deleted *after*, so that a crash in between is swept again;
+//! - an item on a volume that takes no more is failed, which sends its run to `Fence`;
+//! - an item that was claimed [`MAX_GRANTS`] times without a result is failed as well.
+//!
+//! So every item is open, or claimed under a lease that ends, or gone with its result
+//! told through the outbox; and the outbox is kept until the workflow engine was told.
+//!
+//! # Safety of a session
+//!
+//! The lease limits waste; the fence gives safety. Each grant takes the drive's and the
+//! volume's lease in one transaction under a fence higher than both had. Claims, results
+//! and positions are written in transactions that check the version of the volume's lease,
+//! which changes with each grant and each end: an agent that lost its fence can record
+//! nothing. Commit needs no fence: what it commits was read back from tape after it was
+//! recorded, and nothing on tape is overwritten later.
 
+mod agent;
+mod books;
+mod canonical;
+mod catalogue;
+mod checks;
+mod combine;
+pub mod conflict;
+mod finish;
+mod keys;
+pub mod ledger;
+mod outbox;
+mod parse;
+mod phases;
+mod place;
 pub mod ports;
+mod query;
+mod records;
+mod register;
+mod restore;
+mod submit;
+mod sweep;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod views;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use jiff::Timestamp;
-use model::work::{
-    Ack, Claim, ClaimAnswer, Close, Complete, CompleteAnswer, Inventory, InventoryAnswer,
-    OpenAnswer, OpenSession, Renew, SessionReady,
-};
-use model::{
-    AgentId, ArtifactName, Barcode, Checkpoint, CheckpointId, Drive, Group, GroupId, GroupOutcome,
-    LibraryId, Placement, Pool, PoolName, Refusal, RestoreId, Service, ServiceName, Submission,
-    Volume,
-};
-use ports::{Cursor, Ports};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use conflict::{DefaultPolicy, Resolver};
+use model::{ServiceName, Sha256};
+use ports::Ports;
+use tokio::sync::Notify;
+
+pub use agent::MAX_GRANTS;
+pub use canonical::canonical_json;
+pub use checks::CHECKS;
+pub use outbox::Effect;
+pub use parse::parse_submission;
+pub use place::{reserve_estimate, room_for_content};
+pub use views::{CheckpointView, ListCheckpoints, RestoreState, RestoreView};
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,12 +96,22 @@ pub enum Principal {
     Services(Vec<ServiceName>),
 }
 
+impl Principal {
+    /// True where the caller may act for the service.
+    pub fn may_act_for(&self, service: &ServiceName) -> bool {
+        match self {
+            Self::Operator => true,
+            Self::Services(services) => services.contains(service),
+        }
+    }
+}
+
 /// The functions that the state machine invokes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Checks and pins.
     Validate,
-    /// Decides conflicts, reserves; also rejects and releases.
+    /// Decides conflicts, reserves; also rejects, and waits for a duplicate.
     Allocate,
     /// Hands work to the agent; also fences and abandons.
     Execute,
@@ -44,251 +119,61 @@ pub enum Phase {
     Verify,
 }
 
-/// Something that has to be told to the workflow engine, durable until told.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "effect", rename_all = "snake_case")]
-pub enum Effect {
-    /// Start the state machine. Telling it twice starts one run: the name is the key.
-    StartRun { run: model::RunId, input: Value },
-    /// SendTaskSuccess.
-    TaskSucceeded { token: String, output: Value },
-    /// SendTaskFailure.
-    TaskFailed {
-        token: String,
-        error: String,
-        cause: String,
-    },
+/// What an operator may tune.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a session lives without a sign of life. Longer survives longer network
+    /// faults, shorter frees a dead agent's volume sooner.
+    pub lease: Duration,
+    /// For how long an idempotency key is remembered.
+    pub idempotency: Duration,
 }
 
-/// A filter and a place in a list.
-#[derive(Clone, Debug, Default)]
-pub struct ListCheckpoints {
-    /// Only of this service.
-    pub service: Option<ServiceName>,
-    /// At most so many (1 to 200).
-    pub limit: u32,
-    /// Newest first.
-    pub after: Option<Cursor>,
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(60),
+            idempotency: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
 }
 
-/// A checkpoint with its group's state.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CheckpointView {
-    pub checkpoint: Checkpoint,
-    pub group: Group,
-    pub placements: Vec<Placement>,
-}
-
-/// A restore request and how far it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RestoreView {
-    pub id: RestoreId,
-    pub checkpoint: CheckpointId,
-    pub state: RestoreState,
-    pub requested_at: Timestamp,
-    pub finished_at: Option<Timestamp>,
-    /// `file:///directory` where the artifacts are, when done.
-    pub delivered: Option<String>,
-    pub artifacts: u32,
-    pub bytes: model::Bytes,
-}
-
-/// How far a restore, a re-verification or a scan is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum RestoreState {
-    Waiting,
-    Done,
-    Failed { refusal: Refusal },
-}
-
-/// The control plane.
+/// The control plane. Cheap to clone; clones share their wake-up bell and the combining
+/// of transactions.
 #[derive(Clone)]
 pub struct Control {
     ports: Ports,
+    settings: Settings,
+    resolver: Arc<dyn Resolver>,
+    bell: Arc<Notify>,
+    combined: Arc<books::Combined>,
 }
 
-#[allow(unused_variables)]
 impl Control {
+    /// A control plane with the default settings and the built-in policy.
     pub fn new(ports: Ports) -> Self {
-        Self { ports }
+        Self::with(ports, Settings::default(), Arc::new(DefaultPolicy))
     }
 
-    // ---- for the API ----
-    /// Registers a submission under fresh ids and sees to it that a run starts.
-    pub async fn submit(
-        &self,
-        who: &Principal,
-        submission: Submission,
-    ) -> Result<GroupOutcome, Vec<Refusal>> {
-        todo!()
-    }
-    pub async fn checkpoint(
-        &self,
-        who: &Principal,
-        id: CheckpointId,
-    ) -> Result<CheckpointView, Refusal> {
-        todo!()
-    }
-    pub async fn group(
-        &self,
-        who: &Principal,
-        id: GroupId,
-    ) -> Result<(Group, Vec<Checkpoint>), Refusal> {
-        todo!()
-    }
-    pub async fn list_checkpoints(
-        &self,
-        who: &Principal,
-        list: ListCheckpoints,
-    ) -> Result<(Vec<CheckpointView>, Option<Cursor>), Refusal> {
-        todo!()
-    }
-    /// The artifact list of a checkpoint, in the order of submission.
-    pub async fn artifacts(
-        &self,
-        who: &Principal,
-        id: CheckpointId,
-    ) -> Result<Vec<model::Artifact>, Refusal> {
-        todo!()
-    }
-    pub async fn register_services(
-        &self,
-        who: &Principal,
-        services: Vec<Service>,
-    ) -> Result<(), Refusal> {
-        todo!()
-    }
-    pub async fn service(&self, who: &Principal, name: &ServiceName) -> Result<Service, Refusal> {
-        todo!()
-    }
-    pub async fn list_services(
-        &self,
-        who: &Principal,
-        limit: u32,
-        after: Option<Cursor>,
-    ) -> Result<(Vec<Service>, Option<Cursor>), Refusal> {
-        todo!()
-    }
-    pub async fn put_pool(&self, who: &Principal, pool: Pool) -> Result<(), Refusal> {
-        todo!()
-    }
-    pub async fn pool(&self, who: &Principal, name: &PoolName) -> Result<Pool, Refusal> {
-        todo!()
-    }
-    pub async fn volumes(
-        &self,
-        who: &Principal,
-        library: &LibraryId,
-    ) -> Result<Vec<Volume>, Refusal> {
-        todo!()
-    }
-    pub async fn volume(&self, who: &Principal, barcode: &Barcode) -> Result<Volume, Refusal> {
-        todo!()
-    }
-    pub async fn drives(
-        &self,
-        who: &Principal,
-        library: &LibraryId,
-    ) -> Result<Vec<Drive>, Refusal> {
-        todo!()
-    }
-    /// Asks for artifacts back (all when `only` is empty). Merged checkpoints restore what they were merged into.
-    pub async fn restore(
-        &self,
-        who: &Principal,
-        id: CheckpointId,
-        only: Vec<ArtifactName>,
-    ) -> Result<RestoreId, Refusal> {
-        todo!()
-    }
-    /// Asks for a committed checkpoint to be read back again.
-    pub async fn reverify(&self, who: &Principal, id: CheckpointId) -> Result<RestoreId, Refusal> {
-        todo!()
-    }
-    /// Asks for a volume to be listed from the medium alone; the report is the request's document.
-    pub async fn scan_volume(
-        &self,
-        who: &Principal,
-        barcode: &Barcode,
-    ) -> Result<RestoreId, Refusal> {
-        todo!()
-    }
-    pub async fn restore_view(
-        &self,
-        who: &Principal,
-        id: RestoreId,
-    ) -> Result<RestoreView, Refusal> {
-        todo!()
-    }
-    /// The JSON report of a scan that is done.
-    pub async fn scan_report(&self, who: &Principal, id: RestoreId) -> Result<String, Refusal> {
-        todo!()
-    }
-    /// Calls off a group that is not claimed yet.
-    pub async fn cancel(&self, who: &Principal, id: GroupId) -> Result<(), Refusal> {
-        todo!()
-    }
-    /// Decides a parked group: go on (placed anew) or give up.
-    pub async fn decide_parked(
-        &self,
-        who: &Principal,
-        id: GroupId,
-        resume: bool,
-    ) -> Result<(), Refusal> {
-        todo!()
-    }
-    pub async fn ledger_head(&self) -> Result<ports::LedgerHead, Refusal> {
-        todo!()
-    }
-    /// Leaves from an index on, to check the chain from outside.
-    pub async fn ledger_leaves(&self, from: u64, limit: u32) -> Result<Vec<String>, Refusal> {
-        todo!()
+    /// A control plane with these settings and this policy for conflicts.
+    pub fn with(ports: Ports, settings: Settings, resolver: Arc<dyn Resolver>) -> Self {
+        Self {
+            ports,
+            settings,
+            resolver,
+            bell: Arc::new(Notify::new()),
+            combined: Arc::default(),
+        }
     }
 
-    // ---- for the agent protocol ----
-    pub async fn inventory(&self, question: Inventory) -> Result<InventoryAnswer, Refusal> {
-        todo!()
-    }
-    pub async fn open_session(&self, question: OpenSession) -> Result<OpenAnswer, Refusal> {
-        todo!()
-    }
-    pub async fn session_ready(&self, question: SessionReady) -> Result<Ack, Refusal> {
-        todo!()
-    }
-    pub async fn claim(&self, question: Claim) -> Result<ClaimAnswer, Refusal> {
-        todo!()
-    }
-    pub async fn renew(&self, question: Renew) -> Result<Ack, Refusal> {
-        todo!()
-    }
-    pub async fn complete(&self, question: Complete) -> Result<CompleteAnswer, Refusal> {
-        todo!()
-    }
-    pub async fn close_session(&self, question: Close) -> Result<Ack, Refusal> {
-        todo!()
-    }
-
-    // ---- for the workflow engine ----
-    /// Runs one phase function. The refusal's code is the error name of the state machine.
-    pub async fn run_phase(&self, phase: Phase, input: Value) -> Result<Value, Refusal> {
-        todo!()
-    }
-    /// Effects not told yet, oldest first.
-    pub async fn pending_effects(&self, limit: u32) -> Result<Vec<(String, Effect)>, Refusal> {
-        todo!()
-    }
-    /// Forgets effects that were told.
-    pub async fn effects_told(&self, ids: &[String]) -> Result<(), Refusal> {
-        todo!()
-    }
     /// Woken when there may be new effects.
-    pub fn effects_bell(&self) -> Arc<tokio::sync::Notify> {
-        todo!()
+    pub fn effects_bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.bell)
     }
-    /// Ends sessions whose lease ran out; what they had claimed becomes open again. To be
-    /// called every few seconds.
-    pub async fn sweep(&self) -> Result<(), Refusal> {
-        todo!()
-    }
+}
+
+/// SHA-256.
+pub(crate) fn digest(bytes: &[u8]) -> Sha256 {
+    use sha2::Digest as _;
+    Sha256(sha2::Sha256::digest(bytes).into())
 }
