@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -108,29 +109,66 @@ fn written() -> (MemoryTape, Keys, [Shelf; 2]) {
     (writer.into_device(), keys, [first, second])
 }
 
-/// Follows the README with one tar program: labels, then both checkpoints.
-fn follow_the_readme(tar: &str, flags: &str) {
+/// The commands of the README's first step: the lines set apart below it.
+fn first_step(readme: &str) -> String {
+    let step = readme.split("STEP 1.").nth(1).unwrap();
+    let step = step.split("  To copy one file only").next().unwrap();
+    let lines = step.lines().filter(|line| line.starts_with("  "));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A drive made of a directory of tape files: programs `mt` and `dd` that know just what the
+/// README uses, in front of the real ones.
+fn pretend_drive(home: &Path, tape: &MemoryTape) {
+    let (drive, bin) = (home.join("drive"), home.join("bin"));
+    fs::create_dir(&drive).unwrap();
+    fs::create_dir(&bin).unwrap();
+    dump(tape, &drive);
+    let mt = "#!/bin/sh\n[ $1 = -f ] && [ $2 = /dev/nst0 ] || exit 2\ncase $3 in\n\
+              setblk) [ $4 = 0 ] ;;\nrewind) echo 0 >at ;;\n*) exit 2 ;;\nesac\n";
+    let dd = "#!/bin/sh\n[ $1 = if=/dev/nst0 ] && [ $3 = bs=524288 ] || exit 2\n\
+              at=$(cat at)\nfile=drive/$(printf 'file%06d' $at)\necho $((at + 1)) >at\n\
+              if [ -e $file ]; then cat $file; fi >${2#of=}\n";
+    for (name, text) in [("mt", mt), ("dd", dd)] {
+        let path = bin.join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+/// Follows the README with one tar and one shell: copy the tape, then restore both checkpoints.
+fn follow_the_readme(tar: &str, flags: &str, sh: &str) {
     let (tape, keys, shelves) = written();
     let home = tempfile::tempdir().unwrap();
-    let files = dump(&tape, home.path());
-    fs::write(home.path().join("key.txt"), &keys.identity).unwrap();
-    shell(home.path(), &format!("{tar} {flags} file000001"));
-    let readme = fs::read_to_string(home.path().join("README.txt")).unwrap();
-    assert!(readme.contains("sh restore.sh key.txt OUT"));
-    assert!(readme.contains("tar -i"));
+    let home = home.path();
+    pretend_drive(home, &tape);
+    fs::write(home.join("key.txt"), &keys.identity).unwrap();
+    // The README stands in file 1: whoever has the tape begins with the first two files.
+    shell(home, &format!("{tar} {flags} drive/file000001"));
+    let readme = fs::read_to_string(home.join("README.txt")).unwrap();
+    assert!(readme.contains("sh restore.sh key.txt OUT file000002 file000003"));
+    let copy = first_step(&readme);
+    assert!(copy.contains("bs=524288"), "{copy}");
+    shell(
+        home,
+        &format!("PATH=\"$PWD/bin:$PATH\"\nset +e\n{copy}\nset -e"),
+    );
+    for (n, bytes) in tape.files().iter().enumerate() {
+        assert_eq!(&fs::read(home.join(format!("file{n:06}"))).unwrap(), bytes);
+    }
     // VOL1, label, then data and MANIFEST files in turn; INDEX last.
     let mut data = Vec::new();
     let mut restored = Vec::new();
-    for file in &files[2..] {
-        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
-        let first = shell(home.path(), &format!("{tar} tf {name} | head -n 1"));
+    for number in 2..tape.files().len() {
+        let name = format!("file{number:06}");
+        let first = shell(home, &format!("{tar} tf {name} | head -n 1"));
         data.push(name);
         if first.trim() == "MANIFEST.json" {
             let out = format!("OUT{}", restored.len());
             let names = data.join(" ");
-            let line = format!("TAR='{tar}' sh restore.sh key.txt {out} {names}");
-            assert!(shell(home.path(), &line).contains("are whole"));
-            restored.push(tree(&home.path().join(out)));
+            let line = format!("TAR='{tar}' {sh} restore.sh key.txt {out} {names}");
+            assert!(shell(home, &line).contains("are whole"));
+            restored.push(tree(&home.join(out)));
             data.clear();
         }
     }
@@ -144,14 +182,14 @@ fn follow_the_readme(tar: &str, flags: &str) {
 #[test]
 fn gnu_tar_age_and_zstd_restore_by_the_readme_on_the_tape() {
     if have(&["tar", "age", "zstd", "sha256sum"]) {
-        follow_the_readme("tar", "-xif");
+        follow_the_readme("tar", "-xif", "sh");
     }
 }
 
 #[test]
 fn busybox_tar_age_and_zstd_restore_by_the_readme_on_the_tape() {
     if have(&["busybox", "age", "zstd", "sha256sum"]) {
-        follow_the_readme("busybox tar", "-xf");
+        follow_the_readme("busybox tar", "-xf", "busybox sh");
     }
 }
 
