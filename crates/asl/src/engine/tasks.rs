@@ -14,6 +14,9 @@ use crate::limits::MAX_DATA_BYTES;
 use crate::machine::{self, Callee};
 use crate::time;
 
+/// The name by which a missed heartbeat may be caught; events call it `States.Timeout`.
+pub(super) const HEARTBEAT: &str = "States.HeartbeatTimeout";
+
 impl Kernel<'_> {
     pub(super) fn schedule(
         &mut self,
@@ -268,9 +271,36 @@ impl Kernel<'_> {
     }
 
     pub(super) fn task_timed_out(&mut self, task: EventId, alias: Option<&'static str>) {
-        let Some(open) = self.close_task(task) else {
-            return;
-        };
+        if let Some((chain, fault)) = self.expire(task, alias) {
+            self.fault(chain, fault);
+        }
+    }
+
+    /// Ends all tasks whose time is up, beginning with one. Everything that is due is recorded
+    /// before anything reacts to it, as recorded histories of Maps show.
+    pub(super) fn tasks_timed_out(&mut self, first: EventId, alias: Option<&'static str>) {
+        let now = self.x.now;
+        let due = self.x.timers.values().filter(|timer| timer.at <= now);
+        let others: Vec<(EventId, Option<&'static str>)> = due
+            .filter_map(|timer| match timer.purpose {
+                Purpose::TaskTimeout(task) => Some((task, None)),
+                Purpose::Heartbeat(task) => Some((task, Some(HEARTBEAT))),
+                _ => None,
+            })
+            .collect();
+        let mut faults = Vec::new();
+        for (task, alias) in std::iter::once((first, alias)).chain(others) {
+            faults.extend(self.expire(task, alias));
+        }
+        for (chain, fault) in faults {
+            // The reaction to an earlier one may have cut the chain.
+            self.fault(chain, fault);
+        }
+    }
+
+    /// Takes a task off the books and records that its time was up.
+    fn expire(&mut self, task: EventId, alias: Option<&'static str>) -> Option<(u32, Fault)> {
+        let open = self.close_task(task)?;
         let error: Option<Arc<str>> = Some("States.Timeout".into());
         let names = ["LambdaFunctionTimedOut", "ActivityTimedOut", "TaskTimedOut"];
         self.publish_failure(&open, names, &error, &None);
@@ -278,7 +308,7 @@ impl Kernel<'_> {
             task,
             token: open.task.token.clone(),
         });
-        self.fault(
+        Some((
             open.chain,
             Fault {
                 error,
@@ -286,7 +316,7 @@ impl Kernel<'_> {
                 alias,
                 fatal: false,
             },
-        );
+        ))
     }
 
     fn publish_failure(

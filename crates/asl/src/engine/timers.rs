@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::Kernel;
+use super::tasks::HEARTBEAT;
 use crate::command::{Command, Outcome, TimerId};
 use crate::event::{Details, EventId};
 use crate::execution::{Purpose, Timer, Waiting};
@@ -50,10 +51,8 @@ impl Kernel<'_> {
                 self.set_waiting(id, Waiting::Ready);
                 self.ready.push_back(id);
             }
-            Purpose::TaskTimeout(task) => self.task_timed_out(task, None),
-            Purpose::Heartbeat(task) => {
-                self.task_timed_out(task, Some("States.HeartbeatTimeout"));
-            }
+            Purpose::TaskTimeout(task) => self.tasks_timed_out(task, None),
+            Purpose::Heartbeat(task) => self.tasks_timed_out(task, Some(HEARTBEAT)),
             Purpose::Execution => {
                 // The history names the error; the execution itself carries none.
                 let error = Some("States.Timeout".into());

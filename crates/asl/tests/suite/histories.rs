@@ -392,3 +392,39 @@ fn a_map_in_a_branch() {
     "#]],
     );
 }
+
+#[test]
+fn what_is_due_at_one_moment_is_recorded_before_anything_reacts() {
+    let task = json!({ "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "TimeoutSeconds": 5,
+        "Parameters": { "FunctionName": "f" }, "End": true });
+    let map = json!({ "Type": "Map", "End": true,
+        "ItemProcessor": { "StartAt": "T", "States": { "T": task } } });
+    let timeout = json!({ "state": "T", "outcome": { "timeout": true } });
+    check_with(
+        one(map),
+        json!([1, 2]),
+        json!([timeout, timeout]),
+        expect![[r#"
+            1<0 ExecutionStarted {"input":"[1,2]"}
+            2<0 MapStateEntered {"name":"S","input":"[1,2]"}
+            3<2 MapStateStarted {"length":2}
+            4<3 MapIterationStarted {"name":"S","index":0}
+            5<3 MapIterationStarted {"name":"S","index":1}
+            6<4 TaskStateEntered {"name":"T","input":"1"}
+            7<6 TaskScheduled {"parameters":"{\"FunctionName\":\"f\"}","resource":"invoke","resourceType":"lambda","timeoutInSeconds":5}
+            8<5 TaskStateEntered {"name":"T","input":"2"}
+            9<8 TaskScheduled {"parameters":"{\"FunctionName\":\"f\"}","resource":"invoke","resourceType":"lambda","timeoutInSeconds":5}
+            10<7 TaskStarted {"resource":"invoke","resourceType":"lambda"}
+            11<9 TaskStarted {"resource":"invoke","resourceType":"lambda"}
+            12<10 TaskTimedOut {"error":"States.Timeout","resource":"invoke","resourceType":"lambda"}
+            13<11 TaskTimedOut {"error":"States.Timeout","resource":"invoke","resourceType":"lambda"}
+            14<12 MapIterationFailed {"name":"S","index":0}
+            15<12 TaskStateAborted
+            16<12 MapIterationAborted {"name":"S","index":1}
+            17<12 TaskStateAborted
+            18<12 MapStateFailed
+            19<18 ExecutionFailed {"error":"States.Timeout"}
+            FAILED States.Timeout: -
+        "#]],
+    );
+}

@@ -217,6 +217,20 @@ fn what_is_submitted_and_what_is_not() {
 }
 
 #[test]
+fn a_failure_may_say_nothing() {
+    let state = json!({ "Type": "Task", "Resource": FUNCTION, "End": true });
+    for outcome in [json!({}), json!({ "error": null, "cause": null })] {
+        let tasks = json!([{ "state": "S", "outcome": outcome }]);
+        let result = run_with(&one(state.clone()), json!({}), tasks);
+        assert_eq!(
+            result["events"][4]["lambdaFunctionFailedEventDetails"],
+            json!({})
+        );
+        assert_eq!(result["error"], json!(null));
+    }
+}
+
+#[test]
 fn a_task_without_an_outcome_is_an_error_of_the_case() {
     let state = json!({ "Type": "Task", "Resource": FUNCTION, "End": true });
     let result = run(&one(state), json!({}));
