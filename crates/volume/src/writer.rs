@@ -1,10 +1,9 @@
 //! Appending placements to a volume.
 
+mod segment;
+
 use jiff::Timestamp;
-use model::{
-    Bytes, Code, Fence, Placement, RecordNo, SegmentExtent, SegmentNo, Sha256, VolumePosition,
-};
-use sha2::Digest;
+use model::{Bytes, Code, Fence, Placement, RecordNo, SegmentNo, Sha256, VolumePosition};
 
 use crate::device::{RecordDevice, WriteOutcome};
 use crate::error::VolumeError;
@@ -15,6 +14,7 @@ use crate::manifest::{
     SEALED_NAME, SealedRef, Segment, digest,
 };
 use crate::{FORMAT_VERSION, MAX_MEMBER_BYTES, MAX_MEMBER_NAME_BYTES, RECORD_BYTES, tar};
+use segment::{OpenSegment, write_files};
 
 /// The most bytes in the data segments of one placement. Its tables (CRC per record, one entry
 /// a member) are held in memory until the manifest is written: about 50 MB at this size, 50 KB
@@ -244,106 +244,6 @@ impl<D: RecordDevice> VolumeWriter<D> {
         self.used = self.used.plus(Bytes(bytes as u64));
         self.early_warning |= outcome.early_warning;
     }
-}
-
-/// A segment being written: what is known of its records so far.
-#[derive(Debug)]
-struct OpenSegment {
-    no: SegmentNo,
-    first: RecordNo,
-    /// Bytes accepted, those in the buffer included.
-    bytes: u64,
-    records: u64,
-    crc32c: Vec<u32>,
-    sha256: sha2::Sha256,
-}
-
-impl OpenSegment {
-    fn new(no: SegmentNo, first: RecordNo) -> Self {
-        Self {
-            no,
-            first,
-            bytes: 0,
-            records: 0,
-            crc32c: Vec::new(),
-            sha256: sha2::Sha256::new(),
-        }
-    }
-
-    /// Takes bytes, and writes every record that becomes full.
-    fn push<D: RecordDevice>(
-        &mut self,
-        volume: &mut VolumeWriter<D>,
-        mut bytes: &[u8],
-    ) -> Result<(), VolumeError> {
-        self.bytes += bytes.len() as u64;
-        while !bytes.is_empty() {
-            let take = bytes.len().min(RECORD_BYTES - volume.buffer.len());
-            volume.buffer.extend_from_slice(&bytes[..take]);
-            bytes = &bytes[take..];
-            if volume.buffer.len() == RECORD_BYTES {
-                self.write_buffer(volume)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn pad<D: RecordDevice>(
-        &mut self,
-        volume: &mut VolumeWriter<D>,
-        zeros: usize,
-    ) -> Result<(), VolumeError> {
-        const ZEROS: [u8; tar::END] = [0; tar::END];
-        self.push(volume, &ZEROS[..zeros])
-    }
-
-    fn write_buffer<D: RecordDevice>(
-        &mut self,
-        volume: &mut VolumeWriter<D>,
-    ) -> Result<(), VolumeError> {
-        self.sha256.update(&volume.buffer);
-        self.crc32c.push(crc32c::crc32c(&volume.buffer));
-        self.records += 1;
-        let outcome = volume.dev.write_record(&volume.buffer)?;
-        volume.count(outcome, volume.buffer.len());
-        volume.buffer.clear();
-        Ok(())
-    }
-
-    /// Ends the archive, writes the last record and a buffered filemark.
-    fn close<D: RecordDevice>(
-        &mut self,
-        volume: &mut VolumeWriter<D>,
-    ) -> Result<SegmentExtent, VolumeError> {
-        self.pad(volume, tar::END)?;
-        if !volume.buffer.is_empty() {
-            self.write_buffer(volume)?;
-        }
-        let outcome = volume.dev.write_filemark(false)?;
-        volume.count(outcome, 0);
-        Ok(SegmentExtent {
-            no: self.no,
-            first: self.first,
-            records: self.records,
-            bytes: Bytes(self.bytes),
-            sha256: Sha256(self.sha256.finalize_reset().into()),
-        })
-    }
-}
-
-fn write_files<D: RecordDevice>(
-    volume: &mut VolumeWriter<D>,
-    open: &mut OpenSegment,
-    files: &[(&str, &[u8])],
-    mtime: Timestamp,
-) -> Result<SegmentExtent, VolumeError> {
-    for (name, content) in files {
-        let size = content.len() as u64;
-        open.push(volume, &tar::header(name, size, mtime))?;
-        open.push(volume, content)?;
-        open.pad(volume, tar::padding(size))?;
-    }
-    open.close(volume)
 }
 
 /// A placement being written. End it with [`PlacementWriter::finish`] or
