@@ -4,6 +4,8 @@
 
 #[path = "stories/faults.rs"]
 mod faults;
+#[path = "stories/hostile.rs"]
+mod hostile;
 #[path = "stories/round_trip.rs"]
 mod round_trip;
 #[path = "stories/sink.rs"]
