@@ -1,5 +1,8 @@
 //! Walking a document, with the outcomes and messages of Jayway's JsonPath 2.
 
+use std::borrow::Cow;
+use std::cell::Cell;
+
 use serde_json::Value;
 
 use super::{Found, Function, JsonPath, Step};
@@ -11,29 +14,59 @@ const MAX_VISITS: usize = 1_000_000;
 type Node<'a> = Option<&'a Value>;
 
 pub(super) fn select(path: &JsonPath, root: &Value) -> Result<Found, String> {
+    let fuel = Cell::new(MAX_VISITS);
+    match find(path, root, &fuel)? {
+        Some(value) => Ok(Found::Value(value.into_owned())),
+        None => Ok(Found::BeyondEnd),
+    }
+}
+
+/// Selects without copying what it need not. `None` is Java's null. The fuel is shared with the
+/// filters of the path, whose own paths it pays for too.
+pub(super) fn find<'a>(
+    path: &JsonPath,
+    root: &'a Value,
+    fuel: &Cell<usize>,
+) -> Result<Option<Cow<'a, Value>>, String> {
     let mut walk = Walk {
         root,
         steps: &path.steps,
         hits: Vec::new(),
-        fuel: MAX_VISITS,
+        fuel,
     };
     walk.step(0, Some(root), "$", true)?;
     let hits = walk.hits;
     let found = if path.is_definite() {
         match hits.last() {
             None => return Err(format!("No results for path: {}", describe(path))),
-            Some(Some(value)) => Found::Value((*value).clone()),
-            Some(None) => Found::BeyondEnd,
+            Some(node) => node.map(Cow::Borrowed),
         }
     } else {
         let all = hits
             .into_iter()
             .map(|node| node.cloned().unwrap_or(Value::Null));
-        Found::Value(Value::Array(all.collect()))
+        Some(Cow::Owned(Value::Array(all.collect())))
     };
     match path.function {
         None => Ok(found),
-        Some(function) => apply(function, found.or_null()).map(Found::Value),
+        Some(function) => {
+            let value = found.unwrap_or(Cow::Owned(Value::Null));
+            apply(function, &value).map(|value| Some(Cow::Owned(value)))
+        }
+    }
+}
+
+/// Pays for visits.
+pub(super) fn burn(fuel: &Cell<usize>, visits: usize) -> Result<(), String> {
+    match fuel.get().checked_sub(visits) {
+        Some(left) => {
+            fuel.set(left);
+            Ok(())
+        }
+        None => {
+            fuel.set(0);
+            Err("the path visits too many nodes".to_owned())
+        }
     }
 }
 
@@ -42,14 +75,14 @@ fn describe(path: &JsonPath) -> String {
     format!("${steps}")
 }
 
-struct Walk<'a> {
+struct Walk<'a, 'p> {
     root: &'a Value,
-    steps: &'a [Step],
+    steps: &'p [Step],
     hits: Vec<Node<'a>>,
-    fuel: usize,
+    fuel: &'p Cell<usize>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a, 'p> Walk<'a, 'p> {
     /// Applies the steps from `at` on to one node. `definite` says whether all steps before are.
     fn step(
         &mut self,
@@ -59,7 +92,7 @@ impl<'a> Walk<'a> {
         definite: bool,
     ) -> Result<(), String> {
         let steps = self.steps;
-        self.burn()?;
+        burn(self.fuel, 1)?;
         let Some(step) = steps.get(at) else {
             self.hits.push(node);
             return Ok(());
@@ -120,13 +153,13 @@ impl<'a> Walk<'a> {
             Step::Filter(filter) => {
                 match node {
                     Some(value @ Value::Object(_)) => {
-                        if filter.accepts(value, self.root) {
+                        if filter.accepts(value, self.root, self.fuel)? {
                             self.lenient(at + 1, node, place)?;
                         }
                     }
                     Some(Value::Array(items)) => {
                         for (index, item) in items.iter().enumerate() {
-                            if filter.accepts(item, self.root) {
+                            if filter.accepts(item, self.root, self.fuel)? {
                                 self.lenient(at + 1, Some(item), &format!("{place}[{index}]"))?;
                             }
                         }
@@ -149,14 +182,6 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn burn(&mut self) -> Result<(), String> {
-        self.fuel = self
-            .fuel
-            .checked_sub(1)
-            .ok_or("the path visits too many nodes")?;
-        Ok(())
-    }
-
     /// A step after an indefinite one: what it does not find is left out.
     fn lenient(&mut self, at: usize, node: Node<'a>, place: &str) -> Result<(), String> {
         self.step(at, node, place, false)
@@ -165,7 +190,7 @@ impl<'a> Walk<'a> {
     fn property(
         &mut self,
         at: usize,
-        names: &'a [String],
+        names: &'p [String],
         node: Node<'a>,
         place: &str,
         definite: bool,
@@ -201,7 +226,7 @@ impl<'a> Walk<'a> {
 
     /// `..` followed by the step at `at`, on this node and all below it.
     fn scan(&mut self, at: usize, value: &'a Value, place: &str) -> Result<(), String> {
-        self.burn()?;
+        burn(self.fuel, 1)?;
         if self.scan_applies(at, value) {
             self.lenient(at, Some(value), place)?;
         }
@@ -274,7 +299,7 @@ fn java_class(node: Node<'_>) -> String {
     format!("com.fasterxml.jackson.databind.node.{class}")
 }
 
-fn apply(function: Function, value: Value) -> Result<Value, String> {
+fn apply(function: Function, value: &Value) -> Result<Value, String> {
     let numbers = || -> Result<Vec<f64>, String> {
         let numbers: Vec<f64> = value
             .as_array()
@@ -290,13 +315,13 @@ fn apply(function: Function, value: Value) -> Result<Value, String> {
         Ok(numbers)
     };
     match function {
-        Function::Length => Ok(match &value {
+        Function::Length => Ok(match value {
             Value::Array(items) => Value::from(items.len()),
             Value::Object(members) => Value::from(members.len()),
             Value::String(text) => Value::from(text.chars().count()),
             _ => Value::Null,
         }),
-        Function::Keys => Ok(match &value {
+        Function::Keys => Ok(match value {
             Value::Object(members) => members.keys().cloned().map(Value::from).collect(),
             _ => Value::Null,
         }),

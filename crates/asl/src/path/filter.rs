@@ -1,10 +1,14 @@
 //! Filters: `[?(@.price < 10 && @.kind == 'book')]`.
 
+use std::borrow::Cow;
+use std::cell::Cell;
+
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
+use super::JsonPath;
+use super::eval::{burn, find};
 use super::parse::{Cursor, path};
-use super::{Found, JsonPath};
 
 /// Levels of parentheses and negations in one filter.
 const MAX_NESTING: usize = 16;
@@ -48,88 +52,100 @@ pub(crate) enum Comparison {
 
 impl Filter {
     /// Whether a node passes.
-    pub(crate) fn accepts(&self, here: &Value, root: &Value) -> bool {
-        match self {
-            Filter::Or(a, b) => a.accepts(here, root) || b.accepts(here, root),
-            Filter::And(a, b) => a.accepts(here, root) && b.accepts(here, root),
-            Filter::Not(inner) => !inner.accepts(here, root),
-            Filter::Exists(operand) => operand.value(here, root).is_some(),
-            Filter::Matches(operand, regex) => match operand.value(here, root) {
-                Some(Value::String(text)) => regex.is_match(&text),
+    ///
+    /// # Errors
+    /// When the path's fuel is spent.
+    pub(crate) fn accepts(
+        &self,
+        here: &Value,
+        root: &Value,
+        fuel: &Cell<usize>,
+    ) -> Result<bool, String> {
+        Ok(match self {
+            Filter::Or(a, b) => a.accepts(here, root, fuel)? || b.accepts(here, root, fuel)?,
+            Filter::And(a, b) => a.accepts(here, root, fuel)? && b.accepts(here, root, fuel)?,
+            Filter::Not(inner) => !inner.accepts(here, root, fuel)?,
+            Filter::Exists(operand) => operand.value(here, root, fuel)?.is_some(),
+            Filter::Matches(operand, regex) => match operand.value(here, root, fuel)?.as_deref() {
+                Some(Value::String(text)) => regex.is_match(text),
                 _ => false,
             },
             Filter::Compare(left, comparison, right) => {
-                compare(left.value(here, root), *comparison, right.value(here, root))
+                let left = left.value(here, root, fuel)?;
+                let right = right.value(here, root, fuel)?;
+                match (left, right) {
+                    (Some(left), Some(right)) => compare(&left, *comparison, &right, fuel)?,
+                    // A path that leads nowhere differs from everything.
+                    _ => *comparison == Comparison::NotEqual,
+                }
             }
-        }
+        })
     }
 }
 
 impl Operand {
-    fn value(&self, here: &Value, root: &Value) -> Option<Value> {
+    fn value<'a>(
+        &'a self,
+        here: &'a Value,
+        root: &'a Value,
+        fuel: &Cell<usize>,
+    ) -> Result<Option<Cow<'a, Value>>, String> {
         let (path, from) = match self {
-            Operand::Literal(value) => return Some(value.clone()),
+            Operand::Literal(value) => return Ok(Some(Cow::Borrowed(value))),
             Operand::Here(path) => (path, here),
             Operand::Root(path) => (path, root),
         };
-        match path.select(from) {
-            Ok(Found::Value(value)) => Some(value),
-            _ => None,
+        match find(path, from, fuel) {
+            Ok(found) => Ok(found),
+            Err(spent) if fuel.get() == 0 => Err(spent),
+            Err(_) => Ok(None),
         }
     }
 }
 
-fn compare(left: Option<Value>, comparison: Comparison, right: Option<Value>) -> bool {
+fn compare(
+    left: &Value,
+    comparison: Comparison,
+    right: &Value,
+    fuel: &Cell<usize>,
+) -> Result<bool, String> {
     use Comparison as C;
-    let (left, right) = match (left, right) {
-        (Some(left), Some(right)) => (left, right),
-        // A path that leads nowhere differs from everything.
-        _ => return comparison == C::NotEqual,
-    };
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    match comparison {
-        C::Equal => same(&left, &right),
-        C::NotEqual => !same(&left, &right),
-        C::Less => order(&left, &right).is_some_and(|o| o.is_lt()),
-        C::LessOrEqual => order(&left, &right).is_some_and(|o| o.is_le()),
-        C::Greater => order(&left, &right).is_some_and(|o| o.is_gt()),
-        C::GreaterOrEqual => order(&left, &right).is_some_and(|o| o.is_ge()),
-        C::In => list(&right).iter().any(|v| same(v, &left)),
-        C::NotIn => !list(&right).iter().any(|v| same(v, &left)),
-        C::SubsetOf => {
-            let right = list(&right);
-            left.is_array() && list(&left).iter().all(|v| right.iter().any(|r| same(r, v)))
-        }
-        C::AnyOf => {
-            let right = list(&right);
-            list(&left).iter().any(|v| right.iter().any(|r| same(r, v)))
-        }
-        C::NoneOf => {
-            let right = list(&right);
-            left.is_array() && !list(&left).iter().any(|v| right.iter().any(|r| same(r, v)))
-        }
-        C::Size => {
-            let size = match &left {
-                Value::Array(items) => items.len(),
-                Value::String(text) => text.chars().count(),
-                _ => return false,
-            };
-            right.as_u64() == Some(size as u64)
-        }
-        C::Empty => {
-            let empty = match &left {
-                Value::Array(items) => items.is_empty(),
-                Value::String(text) => text.is_empty(),
-                _ => return false,
-            };
-            right.as_bool() == Some(empty)
-        }
-        C::Contains => match (&left, &right) {
-            (Value::Array(items), wanted) => items.iter().any(|v| same(v, wanted)),
+    fn list(value: &Value) -> &[Value] {
+        value.as_array().map_or(&[], Vec::as_slice)
+    }
+    burn(
+        fuel,
+        (list(left).len() + 1).saturating_mul(list(right).len() + 1),
+    )?;
+    let holds = |items: &[Value], wanted: &Value| items.iter().any(|item| same(item, wanted));
+    Ok(match comparison {
+        C::Equal => same(left, right),
+        C::NotEqual => !same(left, right),
+        C::Less => order(left, right).is_some_and(|o| o.is_lt()),
+        C::LessOrEqual => order(left, right).is_some_and(|o| o.is_le()),
+        C::Greater => order(left, right).is_some_and(|o| o.is_gt()),
+        C::GreaterOrEqual => order(left, right).is_some_and(|o| o.is_ge()),
+        C::In => holds(list(right), left),
+        C::NotIn => !holds(list(right), left),
+        C::SubsetOf => left.is_array() && list(left).iter().all(|v| holds(list(right), v)),
+        C::AnyOf => list(left).iter().any(|v| holds(list(right), v)),
+        C::NoneOf => left.is_array() && !list(left).iter().any(|v| holds(list(right), v)),
+        C::Size => match left {
+            Value::Array(items) => right.as_u64() == Some(items.len() as u64),
+            Value::String(text) => right.as_u64() == Some(text.chars().count() as u64),
+            _ => false,
+        },
+        C::Empty => match left {
+            Value::Array(items) => right.as_bool() == Some(items.is_empty()),
+            Value::String(text) => right.as_bool() == Some(text.is_empty()),
+            _ => false,
+        },
+        C::Contains => match (left, right) {
+            (Value::Array(items), wanted) => holds(items, wanted),
             (Value::String(text), Value::String(wanted)) => text.contains(wanted.as_str()),
             _ => false,
         },
-    }
+    })
 }
 
 fn same(left: &Value, right: &Value) -> bool {

@@ -155,6 +155,24 @@ fn a_path_that_visits_too_much_fails_instead_of_hanging() {
     }
     let fields = json!({ "Parameters": { "r.$": "$..*..*..*..*..*" } });
     assert!(through(fields, nested).starts_with("States.Runtime: "));
+    let many: Vec<u32> = (0..20_000).collect();
+    for path in [
+        "$.l[?($..x == 1)]",
+        "$.l[?(@ in $.l)]",
+        "$..[?($.l subsetof $.l)]",
+    ] {
+        let fields = json!({ "Parameters": { "r.$": path } });
+        assert!(
+            through(fields, json!({ "l": many })).starts_with("States.Runtime: "),
+            "{path}"
+        );
+    }
+    let fields = json!({ "Parameters": { "r.$": "$.l[?($ == 1)]" } });
+    assert_eq!(
+        through(fields, json!({ "l": many })),
+        r#"{"r":[]}"#,
+        "nothing is copied to compare it"
+    );
 }
 
 #[test]

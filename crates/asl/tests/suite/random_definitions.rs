@@ -391,7 +391,7 @@ fn live_and_replayed(machine: &Machine, input: Value, outcomes: &[Value]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn definitions_run_to_an_answer(mut definition in scope(2), input in any_json(), outcomes in outcomes()) {
