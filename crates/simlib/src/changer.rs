@@ -96,6 +96,8 @@ pub(crate) struct ChangerUnit {
     door_locked: bool,
     online: bool,
     time: Timeline,
+    /// What the command under way costs.
+    cost: Duration,
     robot_move: Duration,
     timing: crate::Timing,
     implicit_unload: bool,
@@ -138,6 +140,7 @@ impl ChangerUnit {
             door_locked: false,
             online: true,
             time: Timeline::default(),
+            cost: Duration::ZERO,
             robot_move: config.robot_move,
             timing: config.timing.clone(),
             implicit_unload: config.implicit_unload,
@@ -232,10 +235,11 @@ impl ChangerUnit {
             }
             _ => {}
         }
-        let before = self.time.now();
+        self.cost = Duration::ZERO;
         let answer = self.execute(cdb, data, bays);
         let lost = matches!(struck, Some(Effect::LostAnswer));
-        if lost || self.time.now().saturating_sub(before) > timeout {
+        let too_long = self.cost > timeout && !matches!(self.timing, crate::Timing::Off);
+        if lost || too_long {
             return Err(TransportError::Timeout {
                 opcode,
                 after: timeout,
@@ -307,6 +311,7 @@ impl ChangerUnit {
             return Err(Check::new(SenseKey::IllegalRequest, 0x3b, 0x0d));
         }
         self.leave(from, bays)?;
+        self.cost += self.robot_move;
         self.time.spend(&self.timing, self.robot_move);
         // The shelves are right on disk before the drive sees the cartridge: a kill in between
         // finds it in the drive, where it is loaded at the next start.
@@ -360,7 +365,7 @@ impl ChangerUnit {
             return Err(Check::new(SenseKey::IllegalRequest, 0x53, 0x02));
         }
         if !drive.accessible() {
-            drive
+            self.cost += drive
                 .unload_by_robot()
                 .map_err(|_| Check::new(SenseKey::HardwareError, 0x53, 0x00))?;
         }

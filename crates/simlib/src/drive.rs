@@ -11,7 +11,7 @@ use crate::fault::{Effect, sense_of};
 use crate::reply::{Answer, Block, Check, bad_field, completion, no_such_command};
 use crate::timing::{LtoModel, Timeline, Timing};
 use scsi::cdb::op;
-use scsi::{Completion, Data, Generation, Sense, SenseKey, Status, TransportError};
+use scsi::{Completion, Data, FormFactor, Generation, Sense, SenseKey, Status, TransportError};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,6 +53,7 @@ pub(crate) struct DriveUnit {
 #[derive(Debug)]
 pub(crate) struct Outside {
     pub(crate) serial: String,
+    pub(crate) product: &'static str,
     accessible: AtomicBool,
 }
 
@@ -190,6 +191,7 @@ impl DriveUnit {
     pub(crate) fn new(build: Build) -> Self {
         let outside = Arc::new(Outside {
             serial: build.serial.clone(),
+            product: product(build.config.form),
             accessible: AtomicBool::new(true),
         });
         let mut drive = Self {
@@ -339,7 +341,9 @@ impl DriveUnit {
         }
         let cost = std::mem::take(&mut self.cost);
         self.time.spend(&self.build.config.timing, cost);
-        if lost_answer || cost > timeout {
+        // Where mechanics take no time, no command takes too long.
+        let too_long = cost > timeout && !matches!(self.build.config.timing, Timing::Off);
+        if lost_answer || too_long {
             return Err(TransportError::Timeout {
                 opcode,
                 after: timeout,
@@ -484,5 +488,13 @@ impl DriveUnit {
         self.counters.unrecovered_writes += 1;
         self.set_alert(0x03);
         self.set_alert(0x06);
+    }
+}
+
+/// What INQUIRY calls a drive of this build.
+fn product(form: FormFactor) -> &'static str {
+    match form {
+        FormFactor::FullHeight => "ULT3580-TD9",
+        FormFactor::HalfHeight => "ULT3580-HH9",
     }
 }

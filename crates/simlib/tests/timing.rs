@@ -193,3 +193,51 @@ fn the_same_commands_take_the_same_time() {
     assert!(once > Duration::from_secs(100), "{once:?}");
     assert_eq!(once, run());
 }
+
+/// Without a clock nothing takes long, whatever the mechanics would.
+#[test]
+fn without_timing_no_command_is_too_long() {
+    let lab = Lab::new(small());
+    drop(lab.mount(0, 0));
+    let mut unit = lab.library.drive(0).unwrap();
+    for cdb in [
+        [0x10, 0, 0, 0, 1, 0],
+        [0x1b, 0, 0, 0, 0, 0],
+        [0x1b, 0, 0, 0, 1, 0],
+    ] {
+        let completion = unit
+            .exec(&cdb, Data::None, Duration::from_nanos(1))
+            .unwrap();
+        assert_eq!(completion.status, scsi::Status::Good);
+    }
+}
+
+/// A library that makes the drive unload first: the move takes all of that.
+#[test]
+fn a_move_out_of_a_loaded_drive_takes_the_unload_as_well() {
+    let clock = VirtualClock::new();
+    let timing = Timing::Virtual(Arc::clone(&clock));
+    let lab = Lab::new(Config {
+        timing,
+        implicit_unload: true,
+        ..Config::default()
+    });
+    let mut changer = lab.changer();
+    changer.inventory().unwrap();
+    let (slot, bay) = (lab.library.slot(0), lab.library.bay(0));
+    changer.move_medium(slot, bay).unwrap();
+    let before = clock.now();
+    changer.move_medium(bay, slot).unwrap();
+    // The rest of the load, archive unthread, eject, robot.
+    assert_eq!((clock.now() - before).as_secs(), 17 + 55 + 30 + 15);
+    // A changer driver with a flat minute would have lost it.
+    changer.move_medium(slot, bay).unwrap();
+    let cdb = [0xa5, 0, 0, 0, 1, 1, 4, 0, 0, 0, 0, 0];
+    let mut unit = lab.library.changer();
+    let result = unit.exec(&cdb, Data::None, Duration::from_secs(60));
+    assert!(
+        matches!(result, Err(TransportError::Timeout { opcode: 0xa5, .. })),
+        "{result:?}"
+    );
+    assert!(changer.inventory().unwrap().slots[0].full);
+}

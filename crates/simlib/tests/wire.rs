@@ -321,7 +321,11 @@ proptest! {
         drop(lab.mount(0, 0));
         let mut units: [Box<dyn Transport>; 2] =
             [Box::new(lab.library.drive(0).unwrap()), Box::new(lab.library.changer())];
-        for (cdb, bytes, direction) in blocks {
+        for (mut cdb, bytes, direction) in blocks {
+            if let [0x10, _, high, ..] = &mut cdb[..] {
+                // Sixteen million filemarks are legal and tedious.
+                *high = 0;
+            }
             for unit in &mut units {
                 let mut buffer = bytes.clone();
                 let data = match direction {

@@ -120,7 +120,7 @@ impl ChangerUnit {
         }
         match drive {
             Some(drive) if wish.dvcid => {
-                out.extend_from_slice(&designator("ULT3580-TD9", &drive.serial));
+                out.extend_from_slice(&designator(drive.product, &drive.serial));
             }
             _ => out.extend_from_slice(&[0; 4]),
         }

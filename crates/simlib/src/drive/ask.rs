@@ -3,18 +3,14 @@
 use super::DriveUnit;
 use crate::identity::{Identity, inquiry};
 use crate::reply::{Answer, Block, Check, bad_field, bad_parameter, received, send};
-use scsi::{Data, FormFactor, Sense, SenseKey, mam};
+use scsi::{Data, Sense, SenseKey, mam};
 
 impl DriveUnit {
     /// INQUIRY and its VPD pages.
     pub(super) fn inquiry(&mut self, block: Block, data: Data<'_>) -> Answer {
-        let product = match self.build.config.form {
-            FormFactor::FullHeight => "ULT3580-TD9",
-            FormFactor::HalfHeight => "ULT3580-HH9",
-        };
         let identity = Identity {
             device_type: scsi::Inquiry::TAPE,
-            product,
+            product: self.outside.product,
             serial: &self.build.serial,
         };
         inquiry(&identity, block, data)

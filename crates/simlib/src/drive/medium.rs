@@ -79,16 +79,13 @@ impl DriveUnit {
         Ok(0)
     }
 
-    /// The robot wants the cartridge: unload first.
-    pub(crate) fn unload_by_robot(&mut self) -> Answer {
+    /// The robot wants the cartridge: unload first. Returns what that took.
+    pub(crate) fn unload_by_robot(&mut self) -> Result<Duration, Check> {
         self.cost = Duration::ZERO;
         let answer = self.unload();
-        let (timing, cost) = (
-            self.build.config.timing.clone(),
-            std::mem::take(&mut self.cost),
-        );
-        self.time.spend(&timing, cost);
-        answer
+        let cost = std::mem::take(&mut self.cost);
+        self.time.spend(&self.build.config.timing, cost);
+        answer.map(|_| cost)
     }
 
     /// Power off and on: buffer gone but for its first `kept` objects, modes at default, the
