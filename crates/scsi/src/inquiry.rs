@@ -45,6 +45,12 @@ pub fn vpd_body(bytes: &[u8], page: u8) -> Option<&[u8]> {
     Some(clamp(bytes, 4, announced))
 }
 
+/// The VPD pages a device has (VPD page 00h), ascending as it lists them; empty where the answer
+/// is another page.
+pub fn supported_pages(bytes: &[u8]) -> &[u8] {
+    vpd_body(bytes, 0x00).unwrap_or(&[])
+}
+
 /// Unit serial number (VPD page 80h), without padding; `None` where it is empty.
 pub fn serial(bytes: &[u8]) -> Option<String> {
     Some(text(vpd_body(bytes, 0x80)?)).filter(|serial| !serial.is_empty())

@@ -26,6 +26,11 @@ fn inquiry_and_serial_lose_their_padding() {
     // Left-padded with blanks, as one target does it.
     let page = [&[0x01, 0x80, 0x00, 0x0c][..], b"    TGTDRV01"].concat();
     assert_eq!(inquiry::serial(&page).as_deref(), Some("TGTDRV01"));
+    assert_eq!(
+        inquiry::supported_pages(&[1, 0, 0, 3, 0x00, 0x80, 0x83, 0x77]),
+        [0x00, 0x80, 0x83]
+    );
+    assert!(inquiry::supported_pages(&[1, 0x80, 0, 3, 0x00, 0x80, 0x83]).is_empty());
     // Stale data of another page, as another target answers.
     assert_eq!(
         inquiry::serial(&[0x01, 0x83, 0x00, 0x04, b'A', b'B', b'C', b'D']),
@@ -187,7 +192,7 @@ proptest! {
     fn random_answers_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..700)) {
         let _ = Inquiry::parse(&bytes);
         let _ = inquiry::serial(&bytes);
-        let _ = inquiry::designators(&bytes);
+        let _ = (inquiry::designators(&bytes), inquiry::supported_pages(&bytes));
         let _ = Designator::parse(&bytes).map(|(d, _)| d.serial());
         let _ = Position::parse_long(&bytes);
         let _ = ShortPosition::parse(&bytes);

@@ -344,3 +344,49 @@ fn a_changer_that_lost_power_tells_so_and_keeps_its_shelves() {
     assert_eq!(told.action(), scsi::Action::PoisonSession);
     assert_eq!(changer.inventory().unwrap(), before);
 }
+
+/// Two shells with each other's tape inside: barcodes are right, contents are not, and only what
+/// is on the tape and in its memory can tell.
+#[test]
+fn the_wrong_tape_behind_the_right_barcode() {
+    let lab = Lab::new(small());
+    write(&mut lab.mount(0, 0), "AAA!", 100);
+    write(&mut lab.mount(1, 1), "B!", 100);
+    let in_drives = (tag("TM0001L9"), tag("TM0002L9"));
+    let refused = lab
+        .library
+        .swap_tapes_behind_barcodes(&in_drives.0, &in_drives.1);
+    assert!(matches!(refused, Err(simlib::SimError::Place { .. })));
+    lab.dismount(0, 0);
+    // One of them has a saved index, the other has none.
+    lab.dismount(1, 1);
+    std::fs::remove_file(lab.file("TM0002L9.index")).unwrap();
+    let (one, two) = in_drives;
+    lab.library.swap_tapes_behind_barcodes(&one, &two).unwrap();
+    let inventory = lab.changer().inventory().unwrap();
+    assert_eq!(inventory.slots[0].tag, Some(one));
+    let serial = |drive: &mut Drive<_>| {
+        let medium = drive
+            .attribute(scsi::mam::id::MEDIUM_SERIAL)
+            .unwrap()
+            .unwrap();
+        medium.as_text()
+    };
+    let mut drive = lab.mount(0, 0);
+    assert_eq!(read_all(&mut drive), "B|");
+    assert_eq!(serial(&mut drive), "SIMTM0002L9");
+    let mut drive = lab.mount(1, 1);
+    assert_eq!(read_all(&mut drive), "AAA|");
+    assert_eq!(serial(&mut drive), "SIMTM0001L9");
+    assert!(lab.library.take_out(&two).is_err(), "it is in a drive");
+}
+
+#[test]
+fn a_library_that_syncs_the_hosts_disk_works_the_same() {
+    let lab = Lab::new(Config {
+        fsync: true,
+        ..small()
+    });
+    write(&mut lab.mount(0, 0), "AB|C!", 100);
+    assert_eq!(read_all(&mut lab.kill().drive(0)), "AB|C|");
+}

@@ -57,6 +57,15 @@ impl<T: Transport> Drive<T> {
         })
     }
 
+    /// The VPD pages the drive has (VPD page 00h).
+    ///
+    /// # Errors
+    /// As the device answers.
+    pub fn vpd_pages(&mut self) -> Result<Vec<u8>, ScsiError> {
+        let bytes = self.ask(spc::inquiry_vpd(0x00, 0x100), 0x100)?;
+        Ok(inquiry::supported_pages(&bytes).to_vec())
+    }
+
     /// Device identification (VPD page 83h).
     ///
     /// # Errors
