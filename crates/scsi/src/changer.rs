@@ -23,6 +23,8 @@ pub struct Changer<T> {
     link: Link<T>,
     assignment: Option<Assignment>,
     attentions: Vec<Sense>,
+    /// Attentions ever noted.
+    noted: u64,
 }
 
 /// All elements of a library at one moment.
@@ -87,6 +89,7 @@ impl<T: Transport> Changer<T> {
             },
             assignment: None,
             attentions: Vec::new(),
+            noted: 0,
         }
     }
 
@@ -155,16 +158,34 @@ impl<T: Transport> Changer<T> {
     /// One command a kind: the answer to "all kinds" is unparseable on some targets. Drives are
     /// asked twice, as some changers cannot return barcodes and identifiers in one answer.
     ///
+    /// A library that changes between two of these questions (28/01, 29/xx) is asked from the
+    /// start, so that all of an inventory is of one moment.
+    ///
     /// # Errors
-    /// As the device answers.
+    /// As the device answers; [`ScsiError::Attention`] where the library does not keep still.
     pub fn inventory(&mut self) -> Result<Inventory, ScsiError> {
-        let assignment = self.assignment()?;
-        let mut status = |kind| self.status_of(kind, assignment.of(kind));
-        Ok(Inventory {
-            transports: status(ElementKind::Transport)?,
-            slots: status(ElementKind::Slot)?,
-            mail_slots: status(ElementKind::MailSlot)?,
-            drives: status(ElementKind::Drive)?,
+        const PASSES: usize = 4;
+        let mut changed = None;
+        for _ in 0..PASSES {
+            // What is pending before the first question makes it ask again by itself.
+            let assignment = self.assignment()?;
+            let transports = self.status_of(ElementKind::Transport, assignment.transports)?;
+            let noted = self.noted;
+            let mut status = |kind| self.status_of(kind, assignment.of(kind));
+            let inventory = Inventory {
+                transports,
+                slots: status(ElementKind::Slot)?,
+                mail_slots: status(ElementKind::MailSlot)?,
+                drives: status(ElementKind::Drive)?,
+            };
+            if self.noted == noted && self.assignment == Some(assignment) {
+                return Ok(inventory);
+            }
+            changed = self.attentions.last().copied();
+        }
+        Err(ScsiError::Attention {
+            command: "READ ELEMENT STATUS",
+            sense: changed.unwrap_or(Sense::new(SenseKey::UnitAttention, 0, 0)),
         })
     }
 
@@ -279,8 +300,10 @@ impl<T: Transport> Changer<T> {
     fn exec(&mut self, cdb: Cdb, data: Data<'_>) -> Result<Reply, ScsiError> {
         let reply = self.link.exec(cdb, data)?;
         if let Some(sense) = reply.sense.filter(|s| s.key == SenseKey::UnitAttention) {
-            self.attentions.push(sense);
-            self.attentions.truncate(MAX_ATTENTIONS * 4);
+            self.noted += 1;
+            if self.attentions.len() < MAX_ATTENTIONS * 4 {
+                self.attentions.push(sense);
+            }
             // The library may have been reconfigured while nobody looked.
             self.assignment = None;
         }

@@ -229,8 +229,9 @@ impl<T: Transport> Drive<T> {
     }
 
     fn note_attention(&mut self, sense: Sense) {
-        self.attentions.push(sense);
-        self.attentions.truncate(MAX_ATTENTIONS * 4);
+        if self.attentions.len() < MAX_ATTENTIONS * 4 {
+            self.attentions.push(sense);
+        }
         self.poison.get_or_insert(PoisonCause::Attention(sense));
     }
 

@@ -276,3 +276,52 @@ fn after_an_attention_the_element_addresses_are_asked_again() {
     let opcodes: Vec<u8> = asked.iter().map(|cdb| cdb[0]).collect();
     assert_eq!(opcodes, [0x1a, 0xa5, 0x1a, 0xa5]);
 }
+
+/// A slot read before an operator opened the door, a drive read after: an inventory of two
+/// moments shows a cartridge twice, or nowhere.
+#[test]
+fn an_inventory_is_of_one_moment() {
+    let slots = |tag: &str| {
+        let mut bytes = vec![4, 0, 0, 1, 0, 0, 0, 60, 2, 0x80, 0, 52, 0, 0, 0, 52];
+        bytes.extend_from_slice(&[4, 0, 0x09, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend_from_slice(format!("{tag:32}").as_bytes());
+        bytes.extend_from_slice(&[0; 8]);
+        (Completion::good(), bytes)
+    };
+    let nothing = || (Completion::good(), vec![0; 8]);
+    let door = || check(SenseKey::UnitAttention, 0x28, 0x01);
+    let script = Script::default();
+    script.answers.lock().unwrap().extend([
+        assignment(),
+        nothing(),
+        slots("BEFORE"),
+        door(),
+        nothing(),
+        nothing(),
+        // Once more, from the start.
+        assignment(),
+        nothing(),
+        slots("AFTER"),
+        nothing(),
+        nothing(),
+    ]);
+    let mut changer = Changer::new(script.clone());
+    let inventory = changer.inventory().unwrap();
+    assert_eq!(inventory.slots[0].tag.as_ref().unwrap().as_str(), "AFTER");
+    assert_eq!(changer.take_attentions().len(), 1);
+
+    // A library that does not keep still is told, not guessed.
+    let restless = Script::default();
+    for _ in 0..10 {
+        restless.answers.lock().unwrap().extend([
+            assignment(),
+            nothing(),
+            slots("X"),
+            door(),
+            nothing(),
+            nothing(),
+        ]);
+    }
+    let error = Changer::new(restless).inventory().unwrap_err();
+    assert!(matches!(error, ScsiError::Attention { .. }), "{error}");
+}
