@@ -6,6 +6,7 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+#[path = "common/lab.rs"]
 mod common;
 
 use common::*;
