@@ -182,13 +182,3 @@ pub(crate) enum ScopeInput {
     /// Act for these services.
     Services(Vec<String>),
 }
-
-/// The submission, or every reason why it is none.
-pub(crate) fn parse(input: SubmitInput) -> Result<model::Submission, Vec<model::Refusal>> {
-    serde_json::from_value(input.into_json()).map_err(|error| {
-        vec![model::Refusal::new(
-            model::Code::InvalidRequest,
-            error.to_string(),
-        )]
-    })
-}

@@ -97,7 +97,7 @@ impl Mutation {
     /// any check that needs the artifacts; ask for the group to see what became of it.
     async fn submit(&self, ctx: &Context<'_>, input: SubmitInput) -> Result<SubmitPayload, Error> {
         let (api, who) = of(ctx)?;
-        let submission = super::input::parse(input).map_err(all_refused)?;
+        let submission = control::parse_submission(input.into_json()).map_err(all_refused)?;
         let outcome = api
             .control
             .submit(who, submission)

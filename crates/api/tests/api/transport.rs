@@ -2,10 +2,10 @@
 //! the specification's authors publish (`graphql-http`, 61 of them), under their ids; what
 //! they leave open is settled and tested below.
 
-mod support;
-
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
+
+use crate::support::{Server, client, serve};
 
 const JSON: &str = "application/json";
 const MODERN: &str = "application/graphql-response+json";
@@ -201,8 +201,8 @@ fn audits() -> Vec<Audit> {
     list
 }
 
-async fn ask(server: &support::Server, audit: &Audit) -> Response {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+async fn ask(server: &Server, audit: &Audit) -> Response {
+    let client = client();
     let url = format!("{}/graphql", server.url);
     let mut request = match &audit.body {
         Get(pairs) => client.get(&url).query(pairs),
@@ -220,7 +220,7 @@ async fn ask(server: &support::Server, audit: &Audit) -> Response {
 
 #[tokio::test]
 async fn all_61_audits_pass() {
-    let server = support::serve().await;
+    let server = serve().await;
     let list = audits();
     assert_eq!(list.len(), 61);
     let mut failed = Vec::new();
@@ -258,8 +258,8 @@ async fn all_61_audits_pass() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
-async fn post(server: &support::Server, accept: &str, body: &Value) -> (StatusCode, Value) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+async fn post(server: &Server, accept: &str, body: &Value) -> (StatusCode, Value) {
+    let client = client();
     let response = client
         .post(format!("{}/graphql", server.url))
         .header("content-type", JSON)
@@ -275,8 +275,8 @@ async fn post(server: &support::Server, accept: &str, body: &Value) -> (StatusCo
 
 #[tokio::test]
 async fn what_the_audits_leave_open_is_settled() {
-    let server = support::serve().await;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let server = serve().await;
+    let client = client();
     let url = format!("{}/graphql", server.url);
     let send = |request: reqwest::RequestBuilder| async {
         request.bearer_auth(&server.operator).send().await.unwrap()
@@ -337,8 +337,8 @@ async fn what_the_audits_leave_open_is_settled() {
 
 #[tokio::test]
 async fn without_a_token_there_is_no_answer() {
-    let server = support::serve().await;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let server = serve().await;
+    let client = client();
     for header in [
         None,
         Some("Bearer guess"),
@@ -379,7 +379,7 @@ async fn without_a_token_there_is_no_answer() {
 
 #[tokio::test]
 async fn limits_hold_and_the_usual_introspection_passes() {
-    let server = support::serve().await;
+    let server = serve().await;
     let mut deep = "name".to_owned();
     for _ in 0..api::limits::MAX_DEPTH {
         deep = format!("ofType {{ {deep} }}");
@@ -419,7 +419,7 @@ async fn limits_hold_and_the_usual_introspection_passes() {
 
 #[tokio::test]
 async fn a_scalar_or_choice_of_the_wrong_form_is_named() {
-    let server = support::serve().await;
+    let server = serve().await;
     for (query, variables, says) in [
         (
             "query($id: UUID!) { checkpoint(id: $id) { id } }",
@@ -446,9 +446,8 @@ async fn a_scalar_or_choice_of_the_wrong_form_is_named() {
 
 #[tokio::test]
 async fn graphiql_is_there_on_one_machine() {
-    let server = support::serve().await;
-    let page = reqwest::Client::builder().no_proxy().build().unwrap();
-    let page = page.get(&server.url).send().await.unwrap();
+    let server = serve().await;
+    let page = client().get(&server.url).send().await.unwrap();
     assert!(
         page.headers()["content-type"]
             .to_str()

@@ -1,0 +1,6 @@
+//! The API as its clients meet it: over HTTP, with a control plane in memory.
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+mod answers;
+mod support;
+mod transport;
