@@ -54,7 +54,7 @@ pub fn find_conflicts(set: &ConflictSet) -> Vec<Conflict> {
             between: between.into_iter().collect(),
         })
         .collect();
-    let late: Vec<_> = set
+    let late: BTreeSet<_> = set
         .contenders
         .iter()
         .filter(|c| !c.settled && c.deadline.is_some_and(|deadline| deadline <= set.now))
@@ -63,7 +63,7 @@ pub fn find_conflicts(set: &ConflictSet) -> Vec<Conflict> {
     if !late.is_empty() {
         conflicts.push(Conflict {
             kind: ConflictKind::Deadline,
-            between: late,
+            between: late.into_iter().collect(),
         });
     }
     conflicts
