@@ -114,7 +114,8 @@ fn every_field_at_its_extremes() {
 
 #[test]
 fn lies_that_must_not_pass() {
-    let lies: [(&str, fn(&mut Vec<SealedArtifact>)); 6] = [
+    type Lie = fn(&mut Vec<SealedArtifact>);
+    let lies: [(&str, Lie); 6] = [
         ("other digest", |rows| rows[0].sha256 = sha(b"other")),
         ("other range digest", |rows| {
             rows[2].range_sha256 = sha(b"other")

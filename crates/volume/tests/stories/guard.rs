@@ -264,6 +264,31 @@ fn a_damaged_manifest_in_the_tail_takes_what_follows_it_along() {
 }
 
 #[test]
+fn a_tail_of_another_history_is_not_taken() {
+    // The right volume, the right ordinal, the right places: and another predecessor.
+    let history = |first: u8| {
+        let (tape, position) = labelled();
+        let (mut writer, _) = append(tape, 1, &position).unwrap();
+        place(&mut writer, head(first), &[("a", 9)]);
+        let position = writer.sync().unwrap();
+        place(&mut writer, head(2), &[("a", 9)]);
+        (writer.into_device(), position)
+    };
+    let ((mine, position), (other, _)) = (history(1), history(9));
+    let mut objects = mine.objects()[..position.next.0 as usize].to_vec();
+    objects.extend_from_slice(&other.objects()[position.next.0 as usize..]);
+    let (_, tail) = append(MemoryTape::of(objects), 2, &position).unwrap();
+    assert_eq!(tail.found, []);
+    assert!(
+        tail.refused[0].contains("predecessor"),
+        "{:?}",
+        tail.refused
+    );
+    let (_, tail) = append(mine, 2, &position).unwrap();
+    assert_eq!(tail.found.len(), 1);
+}
+
+#[test]
 fn a_writer_that_was_moved_proves_its_place_again() {
     let (tape, position, _) = with_checkpoints(1);
     let (mut writer, _) = append(tape, 2, &position).unwrap();

@@ -1,8 +1,11 @@
 //! Whatever stands on a tape, reading it ends in an answer.
 
-use model::{Code, RecordNo};
+use model::{Code, RecordNo, Sha256};
 use proptest::prelude::*;
-use volume::{Manifest, MemoryTape, Object, PlacementReader, ScanOptions, read_label, scan, tar};
+use volume::{
+    Manifest, MemoryTape, Object, PlacementReader, Problem, ScanOptions, VolumeError, read_label,
+    scan, tar,
+};
 
 use crate::support::*;
 
@@ -93,6 +96,47 @@ fn a_placement_that_lies_about_itself_is_refused() {
         lie(&mut placement);
         PlacementReader::open(&mut tape, &placement).unwrap_err();
     }
+}
+
+#[test]
+fn a_manifest_with_another_digest_is_not_the_one() {
+    let (mut tape, mut placement, _) = tape_and_manifest();
+    placement.manifest = Sha256::EMPTY;
+    let error = PlacementReader::open(&mut tape, &placement).unwrap_err();
+    assert!(
+        matches!(error, VolumeError::ManifestMismatch { .. }),
+        "{error}"
+    );
+}
+
+/// Damage that CRCs do not show, because the manifest was made for other bytes.
+#[test]
+fn every_digest_in_a_manifest_is_compared() {
+    let (tape, _, json) = tape_and_manifest();
+    let (_, placement, _) = tape_and_manifest();
+    let manifest = Manifest::parse(json.as_bytes()).unwrap();
+    let damage = |digest: Sha256| {
+        let changed = json.replacen(&digest.to_hex(), &Sha256::EMPTY.to_hex(), 1);
+        assert_ne!(changed, json);
+        let mut tape = with_manifest(&tape, &placement, &changed);
+        let report = scan(&mut tape, None, ScanOptions { read_data: true }).unwrap();
+        report
+            .placements
+            .into_iter()
+            .flat_map(|p| p.damage)
+            .collect::<Vec<_>>()
+    };
+    assert!(damage(manifest.members[1].sha256)[0].starts_with("member b: stored bytes: expected"));
+    let segment = damage(manifest.segments[1].extent.sha256);
+    assert!(
+        segment[0].starts_with("segment 1: expected digest"),
+        "{segment:?}"
+    );
+    let changed = json.replace(&manifest.sealed.sha256.to_hex(), &Sha256::EMPTY.to_hex());
+    let mut tape = with_manifest(&tape, &placement, &changed);
+    let report = scan(&mut tape, None, ScanOptions::default()).unwrap();
+    assert_eq!(report.placements.len(), 0);
+    assert!(matches!(report.problems[..], [Problem::BadManifest { .. }]));
 }
 
 proptest! {
