@@ -274,3 +274,37 @@ impl Transport for DriveHandle {
 fn kind_of(geometry: Geometry, address: ElementAddress) -> Option<ElementKind> {
     geometry.kind(address.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scsi::{Changer, Drive, FilemarkMode};
+
+    /// A drive in the middle of a command (here: its lock is held) keeps neither the other drive
+    /// nor the inventory from their work. Were it otherwise, this test would not end.
+    #[test]
+    fn a_drive_at_work_blocks_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let library = SimLibrary::create(dir.path(), Config::default(), 2).unwrap();
+        let mut changer = Changer::new(library.changer());
+        changer.inventory().unwrap();
+        for number in 0..2 {
+            changer
+                .move_medium(library.slot(number), library.bay(number))
+                .unwrap();
+        }
+        let at_work = library.shared.drives[0].unit.lock();
+        let mut other = Drive::new(library.drive(1).unwrap());
+        other.requalify().unwrap();
+        other.write_record(b"meanwhile").unwrap();
+        other.write_filemarks(1, FilemarkMode::Synchronous).unwrap();
+        other.unload().unwrap();
+        let inventory = changer.inventory().unwrap();
+        assert!(!inventory.drives[0].accessible);
+        assert!(inventory.drives[1].accessible);
+        changer
+            .move_medium(library.bay(1), library.slot(1))
+            .unwrap();
+        drop(at_work);
+    }
+}

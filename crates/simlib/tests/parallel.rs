@@ -11,7 +11,6 @@ mod common;
 
 use common::*;
 use simlib::{Config, Effect, Fault};
-use std::sync::mpsc;
 use std::thread;
 
 #[test]
@@ -40,51 +39,6 @@ fn four_drives_and_the_robot_at_once() {
                 4
             );
         }
-    });
-}
-
-/// One drive in the middle of a command does not keep the others, or the robot, from theirs: the
-/// other drive writes a whole tape file between two commands' halves of the first.
-#[test]
-fn a_drive_at_work_blocks_nobody() {
-    // A sync of three seconds, ten times faster.
-    let timing = simlib::Timing::Scaled(10.0);
-    let lab = Lab::new(Config {
-        timing,
-        robot_move: std::time::Duration::ZERO,
-        ..small()
-    });
-    let mut changer = lab.changer();
-    changer.inventory().unwrap();
-    for number in 0..2u16 {
-        changer
-            .move_medium(lab.library.slot(number), lab.library.bay(number))
-            .unwrap();
-    }
-    let mut drives: Vec<_> = (0..2)
-        .map(|number| {
-            let mut drive = scsi::Drive::new(lab.library.drive(number).unwrap());
-            drive.load().unwrap();
-            drive.requalify().unwrap();
-            drive
-        })
-        .collect();
-    let mut slow = drives.remove(0);
-    let mut fast = drives.remove(0);
-    let (started, has_started) = mpsc::channel();
-    let (done, is_done) = mpsc::channel();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            started.send(()).unwrap();
-            slow.write_filemarks(1, SYNC).unwrap();
-            done.send(()).unwrap();
-        });
-        has_started.recv().unwrap();
-        write(&mut fast, "ABC|", 1000);
-        changer.inventory().unwrap();
-        // The slow one is still at its filemark (300 ms), and we are long through.
-        assert!(is_done.try_recv().is_err());
-        is_done.recv().unwrap();
     });
 }
 
