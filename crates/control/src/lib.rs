@@ -177,3 +177,24 @@ pub(crate) fn digest(bytes: &[u8]) -> Sha256 {
     use sha2::Digest as _;
     Sha256(sha2::Sha256::digest(bytes).into())
 }
+
+/// Callers run these on threads of their own. A future that cannot move between threads
+/// would be noticed only by them, so it is said here, to the compiler.
+const _: () = {
+    const fn can_move<T: Send>(_: &T) {}
+
+    #[allow(dead_code)]
+    fn calls(
+        control: &Control,
+        claim: model::work::Claim,
+        complete: model::work::Complete,
+        who: &Principal,
+        value: serde_json::Value,
+    ) {
+        can_move(&control.claim(claim));
+        can_move(&control.complete(complete));
+        can_move(&control.run_phase(Phase::Validate, value));
+        can_move(&control.list_checkpoints(who, ListCheckpoints::default()));
+        can_move(&control.sweep());
+    }
+};

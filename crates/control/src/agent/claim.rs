@@ -70,11 +70,10 @@ impl Control {
             )
             .await?;
         open.truncate(cut(&open, max_items, question.max_bytes));
-        let orders: Vec<_> = stream::iter(&open)
-            .map(|seen| self.order(&seen.value))
-            .buffered(READS_AT_ONCE)
-            .collect()
-            .await;
+        // The futures are made before the stream: a stream that makes them from borrows
+        // could not move between threads.
+        let asked: Vec<_> = open.iter().map(|seen| self.order(&seen.value)).collect();
+        let orders: Vec<_> = stream::iter(asked).buffered(READS_AT_ONCE).collect().await;
         let mut ready = Vec::new();
         for (seen, order) in open.into_iter().zip(orders) {
             match order {

@@ -91,7 +91,9 @@ impl Control {
         id: CheckpointId,
         artifacts: &[Artifact],
     ) -> Answer<Vec<(usize, ObjectError)>> {
-        let found: Vec<_> = stream::iter(artifacts.iter().enumerate())
+        let pins: Vec<_> = artifacts
+            .iter()
+            .enumerate()
             .map(|(index, artifact)| async move {
                 match self.pin_one(id, index, artifact).await {
                     Err(ObjectError::Unavailable(text)) => Err(ObjectError::Unavailable(text)),
@@ -99,6 +101,8 @@ impl Control {
                     Ok(()) => Ok(None),
                 }
             })
+            .collect();
+        let found: Vec<_> = stream::iter(pins)
             .buffered(PINS_AT_ONCE)
             .try_collect()
             .await?;
