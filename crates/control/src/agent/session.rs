@@ -134,7 +134,8 @@ impl Control {
         }
         let in_other_drives = self.mounted_elsewhere(library, question).await?;
         for candidate in waiting {
-            if in_other_drives.contains(&candidate.volume) {
+            let here = question.mounted.as_ref() == Some(&candidate.volume);
+            if !here && in_other_drives.contains(&candidate.volume) {
                 continue;
             }
             if let Some(session) = self.grant(question, &drive, &lease, candidate).await? {
