@@ -1,6 +1,6 @@
 //! The end of a group: what has to happen together whenever one becomes final.
 
-use model::{CheckpointId, Code, LifecycleEvent, Refusal};
+use model::{Code, LifecycleEvent, Refusal};
 use serde_json::json;
 
 use crate::books::Accounts;
@@ -42,6 +42,8 @@ impl Control {
             tx.tell(&self.effect(Effect::failed(step.token, refusal)));
         }
         self.wake_followers(tx, &mut record);
+        // Nobody may be left to unpin: the one who wrote this may not hear that it did.
+        tx.put(&UnpinRecord::of(&record.group));
         tx.replace(&record, seen.version);
         Ok(())
     }
@@ -56,22 +58,28 @@ impl Control {
         }
     }
 
-    /// Lets go of what was pinned for checkpoints that are final. What cannot be let go
-    /// now is noted, and swept later.
-    pub(crate) async fn unpin(&self, checkpoints: &[CheckpointId]) {
-        for checkpoint in checkpoints {
-            let Err(error) = self.ports.objects.unpin(*checkpoint).await else {
-                continue;
-            };
-            tracing::warn!(%checkpoint, %error, "not unpinned yet");
-            let mut tx = Tx::new();
-            tx.put(&UnpinRecord {
-                checkpoint: *checkpoint,
-            });
-            if let Err(error) = self.transact(tx).await {
-                tracing::error!(%checkpoint, %error, "the note to unpin was not taken");
+    /// Lets go of what was pinned for a group that is final. What cannot be let go now is
+    /// noted, and swept later.
+    pub(crate) async fn unpin(&self, group: &UnpinRecord) {
+        if self.try_unpin(group).await {
+            return;
+        }
+        let mut tx = Tx::new();
+        tx.put(group);
+        if let Err(error) = self.transact(tx).await {
+            tracing::error!(group = %group.group, %error, "the note to unpin was not taken");
+        }
+    }
+
+    /// True where nothing of the group is pinned any more.
+    pub(crate) async fn try_unpin(&self, group: &UnpinRecord) -> bool {
+        for checkpoint in &group.checkpoints {
+            if let Err(error) = self.ports.objects.unpin(*checkpoint).await {
+                tracing::warn!(%checkpoint, %error, "not unpinned yet");
+                return false;
             }
         }
+        true
     }
 }
 

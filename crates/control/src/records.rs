@@ -20,7 +20,7 @@
 //! | ledger head | `LDG` | `HEAD` | | |
 //! | ledger leaves of one commit | `LDG#n/10000` | `LEAF#first` | | |
 //! | outbox | `OBX` | id | | |
-//! | what is to be unpinned | `UNPIN` | checkpoint | | |
+//! | what is to be unpinned | `UNPIN` | group | | |
 //!
 //! A volume is three items because three writers change it at different times: the
 //! session that holds it (`META`: state, position, bytes used), allocation and commit
@@ -555,15 +555,25 @@ impl Record for LeavesRecord {
     }
 }
 
-/// A checkpoint whose pinned artifacts could not be let go yet.
+/// A group that is final and whose pinned artifacts have to be let go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UnpinRecord {
-    pub(crate) checkpoint: CheckpointId,
+    pub(crate) group: GroupId,
+    pub(crate) checkpoints: Vec<CheckpointId>,
+}
+
+impl UnpinRecord {
+    pub(crate) fn of(group: &Group) -> Self {
+        Self {
+            group: group.id,
+            checkpoints: group.checkpoints.clone(),
+        }
+    }
 }
 
 impl Record for UnpinRecord {
     fn key(&self) -> Key {
-        Key::new(keys::UNPIN, self.checkpoint.to_string())
+        Key::new(keys::UNPIN, self.group.to_string())
     }
 }
 

@@ -45,13 +45,7 @@ impl Control {
             .first::<UnpinRecord>(Index::Main, keys::UNPIN.to_owned(), SortKeys::All, AT_ONCE)
             .await?;
         for seen in pinned {
-            if self
-                .ports
-                .objects
-                .unpin(seen.value.checkpoint)
-                .await
-                .is_ok()
-            {
+            if self.try_unpin(&seen.value).await {
                 let mut tx = Tx::new();
                 tx.delete(seen.value.key(), Condition::None);
                 self.transact(tx).await?;

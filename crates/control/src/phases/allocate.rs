@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
 use model::{
-    Action, Bytes, CheckpointId, Code, ConflictSet, CopyNo, LibraryId, LifecycleEvent, Pool,
-    PoolName, Refusal, State, VolumeView,
+    Action, Bytes, Code, ConflictSet, CopyNo, LibraryId, LifecycleEvent, Pool, PoolName, Refusal,
+    State, VolumeView,
 };
 use serde_json::{Value, json};
 
@@ -16,7 +16,9 @@ use crate::catalogue::{Answer, Seen, TRIES, Tx, query};
 use crate::conflict::{self, Gathered};
 use crate::place::{self, Candidate, Wanted};
 use crate::ports::{Condition, Index, Key, MAX_WRITES, SortKeys};
-use crate::records::{Follower, GroupRecord, Part, Step, StepKind, VolumeLease, VolumeMeta};
+use crate::records::{
+    Follower, GroupRecord, Part, Step, StepKind, UnpinRecord, VolumeLease, VolumeMeta,
+};
 use crate::{Control, keys};
 
 /// At most so many begun volumes of a pool are considered.
@@ -53,7 +55,7 @@ struct Plan {
     tx: Tx,
     answer: Answer<Value>,
     /// Groups that are final now.
-    unpin: Vec<CheckpointId>,
+    unpin: Vec<UnpinRecord>,
 }
 
 impl Control {
@@ -163,7 +165,9 @@ impl Control {
         for (n, answer, unpin) in batch.plans {
             match &written {
                 Ok(()) => {
-                    self.unpin(&unpin).await;
+                    for group in &unpin {
+                        self.unpin(group).await;
+                    }
                     answers[n] = Some(answer);
                 }
                 Err(refusal) if refusal.code == Code::Conflict => lost.push(n),
@@ -295,7 +299,7 @@ impl Control {
             let Some(by) = by.filter(|by| mine.contains(by)) else {
                 continue;
             };
-            let size = 2 + other.seen.value.members.len() + other.work.len();
+            let size = 4 + other.seen.value.members.len() + other.work.len();
             if plan.tx.len() + size > MAX_WRITES / 2 {
                 // Too much for one transaction: its own run will find itself superseded.
                 continue;
@@ -316,7 +320,7 @@ impl Control {
                 LifecycleEvent::Supersede(by),
                 Some(&refusal),
             )?;
-            plan.unpin.extend(&other.seen.value.group.checkpoints);
+            plan.unpin.push(UnpinRecord::of(&other.seen.value.group));
             tracing::info!(group = %id, %by, "superseded");
         }
         Ok(())
@@ -335,7 +339,7 @@ impl Control {
             return Ok(false);
         };
         let mut end = |plan: &mut Plan, seen: &Seen<GroupRecord>, event| {
-            plan.unpin.extend(&seen.value.group.checkpoints);
+            plan.unpin.push(UnpinRecord::of(&seen.value.group));
             self.finish(&mut plan.tx, accounts, seen, event, None)
         };
         match &first.action {
@@ -602,7 +606,7 @@ impl Control {
 struct Batch {
     tx: Tx,
     touched: BTreeSet<Key>,
-    plans: Vec<(usize, Answer<Value>, Vec<CheckpointId>)>,
+    plans: Vec<(usize, Answer<Value>, Vec<UnpinRecord>)>,
 }
 
 impl Batch {

@@ -11,7 +11,9 @@ use super::{Input, ended, illegal};
 use crate::books::Accounts;
 use crate::catalogue::{Answer, Seen, TRIES, Tx};
 use crate::ports::{LedgerHead, MAX_WRITES};
-use crate::records::{CheckpointRecord, GroupRecord, HeadRecord, LeavesRecord, LineageRecord};
+use crate::records::{
+    CheckpointRecord, GroupRecord, HeadRecord, LeavesRecord, LineageRecord, UnpinRecord,
+};
 use crate::{Control, canonical_json};
 
 /// One run that asks to be committed.
@@ -129,7 +131,7 @@ impl Control {
         match record.group.lifecycle.state() {
             State::Verified => None,
             State::Committed => {
-                self.unpin(&record.group.checkpoints).await;
+                self.unpin(&UnpinRecord::of(&record.group)).await;
                 Some(Ok(done(record)))
             }
             state => Some(Err(Refusal::new(
@@ -173,7 +175,7 @@ impl Control {
         for (n, record) in batch.asks {
             match &written {
                 Ok(()) => {
-                    self.unpin(&record.group.checkpoints).await;
+                    self.unpin(&UnpinRecord::of(&record.group)).await;
                     tracing::info!(run = %record.group.run, "committed");
                     answers[n] = Some(Ok(done(&record)));
                 }

@@ -9,7 +9,7 @@ use super::execute::unusable;
 use crate::catalogue::{Answer, Seen, TRIES, Tx, lost_race};
 use crate::finish::giving_up;
 use crate::ports::{Condition, MAX_WRITES};
-use crate::records::{GroupRecord, VolumeMeta, WorkRecord};
+use crate::records::{GroupRecord, UnpinRecord, VolumeMeta, WorkRecord};
 use crate::{Control, keys};
 
 /// What `CanResume` is told.
@@ -206,7 +206,7 @@ impl Control {
         for _ in 0..TRIES {
             let seen = self.group_record(input.group).await?;
             if seen.value.group.lifecycle.state().is_final() {
-                self.unpin(&seen.value.group.checkpoints).await;
+                self.unpin(&UnpinRecord::of(&seen.value.group)).await;
                 return Ok(json!({"state": seen.value.group.lifecycle.state().name()}));
             }
             let work = self.work_of(&seen.value).await?;
@@ -252,7 +252,7 @@ impl Control {
             );
         }
         self.transact(tx).await?;
-        self.unpin(&seen.value.group.checkpoints).await;
+        self.unpin(&UnpinRecord::of(&seen.value.group)).await;
         Ok(())
     }
 }

@@ -8,7 +8,9 @@ use super::{Input, ended};
 use crate::catalogue::{Answer, Seen, TRIES, Tx, lost_race};
 use crate::checks::{self, Facts, MemberFacts, ParentFacts, PoolFacts};
 use crate::ports::{Index, ObjectError, SortKeys};
-use crate::records::{CheckpointRecord, GroupRecord, IdempotencyRecord, LineageRecord, VolumeMeta};
+use crate::records::{
+    CheckpointRecord, GroupRecord, IdempotencyRecord, LineageRecord, UnpinRecord, VolumeMeta,
+};
 use crate::{Control, keys, parse, place};
 
 /// How many artifacts are pinned at once for one run.
@@ -35,7 +37,7 @@ impl Control {
             seen = self.group_record(input.group).await?;
             if let Some(done) = validated(&seen.value) {
                 if done.is_err() {
-                    self.unpin(&seen.value.group.checkpoints).await;
+                    self.unpin(&UnpinRecord::of(&seen.value.group)).await;
                 }
                 return done;
             }
@@ -215,7 +217,7 @@ impl Control {
             None,
         )?;
         self.transact(tx).await?;
-        self.unpin(&seen.value.group.checkpoints).await;
+        self.unpin(&UnpinRecord::of(&seen.value.group)).await;
         Err(summary(first, refusals.len()))
     }
 }
