@@ -2,6 +2,12 @@
 //! takes runs through the phases in the order of the state machine, a fake agent keeps
 //! tapes as lists of placements.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
 mod agent;
 mod capacity;
 mod conflicts;
