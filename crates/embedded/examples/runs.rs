@@ -57,7 +57,9 @@ impl Handlers for Ready {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let runs: usize = std::env::args().nth(1).map_or(Ok(847), |text| text.parse())?;
+    let runs: usize = std::env::args()
+        .nth(1)
+        .map_or(Ok(847), |text| text.parse())?;
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("runs.redb");
     let (tokens, mut open) = mpsc::unbounded_channel();
@@ -75,7 +77,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let starts = (0..runs).map(|n| {
         let runner = runner.clone();
         tokio::spawn(async move {
-            let run: RunId = format!("run-{n:06}").parse().expect("the name is within the rules");
+            let run: RunId = format!("run-{n:06}")
+                .parse()
+                .expect("the name is within the rules");
             runner.start_execution(&run, json!({ "group": n })).await?;
             runner.ended(&run).await
         })

@@ -8,5 +8,5 @@
 mod objects;
 mod table;
 
-pub use objects::{ObjectsUnderTest, objects};
-pub use table::table;
+pub use objects::{Fetch, ObjectsUnderTest, Offer, objects};
+pub use table::{table, table_sizes};

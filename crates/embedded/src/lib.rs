@@ -1,6 +1,6 @@
 //! The ports on one machine, and the runner of the state machine.
 //!
-//! `Stack` assembles an installation under one data directory: [`LocalTable`] (an ACID
+//! [`Stack`] assembles an installation under one data directory: [`LocalTable`] (an ACID
 //! file behind the catalogue's table), [`LocalObjects`] (pins, documents and restores as
 //! files), [`LocalQueue`], and [`Runner`], which runs
 //! `infra/state-machine/checkpoint.asl.json` with the `asl` engine. The rules of Tapemark
@@ -41,6 +41,7 @@ mod gateway;
 mod objects;
 mod pump;
 mod runner;
+mod stack;
 mod store;
 mod system;
 mod table;
@@ -50,5 +51,6 @@ pub use objects::{LocalObjects, S3Source};
 pub use runner::{
     Alarm, ExecutionView, Handlers, Page, Runner, RunnerError, RunnerOptions, Started, Status, Told,
 };
+pub use stack::{DEFINITION, Stack, StackConfig, StackError};
 pub use system::{LocalQueue, SystemClock, SystemRandomness};
 pub use table::LocalTable;

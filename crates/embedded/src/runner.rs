@@ -225,7 +225,7 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// A runner with a file of its own. The stack keeps executions in the
+    /// A runner with a file of its own. [`crate::Stack`] keeps executions in the
     /// catalogue's file instead, so that both share their flushes.
     ///
     /// # Errors

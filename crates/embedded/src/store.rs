@@ -20,12 +20,12 @@ use tokio::sync::mpsc;
 /// The catalogue's items: (partition key, sort key) to an encoded item.
 pub(crate) const ITEMS: TableDefinition<'static, (&[u8], &[u8]), &[u8]> =
     TableDefinition::new("items");
-/// The first index: (its partition key, its sort key, partition key, sort key).
-pub(crate) const GSI1: TableDefinition<'static, (&[u8], &[u8], &[u8], &[u8]), ()> =
-    TableDefinition::new("gsi1");
+/// An entry of an index: its partition key, its sort key, the item's two keys.
+pub(crate) type Entry<'a> = (&'a [u8], &'a [u8], &'a [u8], &'a [u8]);
+/// The first index.
+pub(crate) const GSI1: TableDefinition<'static, Entry<'static>, ()> = TableDefinition::new("gsi1");
 /// The second index.
-pub(crate) const GSI2: TableDefinition<'static, (&[u8], &[u8], &[u8], &[u8]), ()> =
-    TableDefinition::new("gsi2");
+pub(crate) const GSI2: TableDefinition<'static, Entry<'static>, ()> = TableDefinition::new("gsi2");
 /// Executions of the state machine: name to header.
 pub(crate) const RUNS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("runs");
 /// What happened to an execution: (name, number from 0) to a step.
@@ -68,8 +68,7 @@ pub(crate) struct Tables<'t> {
 }
 
 /// One of the two indexes, open.
-pub(crate) type IndexTable<'t> =
-    redb::Table<'t, (&'static [u8], &'static [u8], &'static [u8], &'static [u8]), ()>;
+pub(crate) type IndexTable<'t> = redb::Table<'t, Entry<'static>, ()>;
 
 impl<'t> Tables<'t> {
     fn open(transaction: &'t WriteTransaction) -> Result<Self, redb::TableError> {

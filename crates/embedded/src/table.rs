@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 use crate::encode;
-use crate::store::{GSI1, GSI2, ITEMS, IndexTable, Store, StoreError, Tables, Work};
+use crate::store::{Entry, GSI1, GSI2, ITEMS, IndexTable, Store, StoreError, Tables, Work};
 
 /// The most bytes of one page of a query (DynamoDB).
 pub(crate) const MAX_PAGE_BYTES: usize = 1 << 20;
@@ -457,7 +457,6 @@ fn query_index(
     (low, high): Within<'_>,
     mut filling: Filling,
 ) -> Result<Page, StoreError> {
-    type Entry<'a> = (&'a [u8], &'a [u8], &'a [u8], &'a [u8]);
     const NONE: &[u8] = &[];
     let snapshot = store.read()?;
     let items = snapshot.open_table(ITEMS)?;
@@ -493,10 +492,7 @@ fn query_index(
         if filling.is_full() {
             return Ok(filling.finish(query, true));
         }
-        let (entry, ()) = {
-            let (key, _) = entry?;
-            (key, ())
-        };
+        let (entry, _) = entry?;
         let (_, index_sk, pk, sk) = entry.value();
         let bytes = items
             .get((pk, sk))?

@@ -1,6 +1,13 @@
 //! The process is killed with SIGKILL in the middle of a storm of writes, again and again.
 //! Every transaction that was acknowledged is there afterwards, and none is half there.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests"
+)]
+
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -17,14 +24,29 @@ const WRITERS: u64 = 16;
 fn item(pk: String, n: u64) -> Item {
     let gsi1 = Some(Key::new("ALL", format!("{n:08}#{pk}")));
     let body = json!({ "n": n, "filling": "x".repeat(n as usize % 2_000) });
-    Item { key: Key::new(pk, format!("{n:08}")), version: 0, gsi1, gsi2: None, expires_at: None, body }
+    Item {
+        key: Key::new(pk, format!("{n:08}")),
+        version: 0,
+        gsi1,
+        gsi2: None,
+        expires_at: None,
+        body,
+    }
 }
 
 /// Transaction number n: three new items, and a counter that every transaction of its
 /// writer raises.
 fn transaction(n: u64, seen: u64) -> Vec<Write> {
-    let counter = Item { gsi1: None, body: json!(n), ..item("COUNTER".to_owned(), n % WRITERS) };
-    let was = if seen == 0 { Condition::Absent } else { Condition::Version(seen) };
+    let counter = Item {
+        gsi1: None,
+        body: json!(n),
+        ..item("COUNTER".to_owned(), n % WRITERS)
+    };
+    let was = if seen == 0 {
+        Condition::Absent
+    } else {
+        Condition::Version(seen)
+    };
     let mut writes = vec![Write::Put(counter, was)];
     writes.extend((0..3).map(|part| Write::Put(item(format!("PART{part}"), n), Condition::Absent)));
     writes
@@ -34,17 +56,26 @@ fn transaction(n: u64, seen: u64) -> Vec<Write> {
 /// acknowledged. Without the variable this is no test of its own and does nothing.
 #[test]
 fn child_that_writes_until_it_is_killed() {
-    let Ok(setting) = std::env::var(CHILD) else { return };
+    let Ok(setting) = std::env::var(CHILD) else {
+        return;
+    };
     let (path, first) = setting.rsplit_once('@').unwrap();
     let first: u64 = first.parse().unwrap();
     let table = std::sync::Arc::new(LocalTable::open(Path::new(path)).unwrap());
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let writers = (0..WRITERS).map(|writer| {
             let table = table.clone();
             tokio::spawn(async move {
                 let key = Key::new("COUNTER", format!("{writer:08}"));
-                let mut seen = table.get(&key).await.unwrap().map_or(0, |item| item.version);
+                let mut seen = table
+                    .get(&key)
+                    .await
+                    .unwrap()
+                    .map_or(0, |item| item.version);
                 for n in (first..).filter(|n| n % WRITERS == writer) {
                     table.transact(transaction(n, seen)).await.unwrap();
                     seen += 1;
@@ -63,7 +94,11 @@ fn child_that_writes_until_it_is_killed() {
 /// Starts the child, kills it after so many acknowledgements, and gives all of them.
 fn storm(path: &Path, first: u64, kill_after: usize) -> Vec<u64> {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child_that_writes_until_it_is_killed", "--nocapture"])
+        .args([
+            "--exact",
+            "child_that_writes_until_it_is_killed",
+            "--nocapture",
+        ])
         .env(CHILD, format!("{}@{first}", path.display()))
         .stdout(Stdio::piped())
         .spawn()
@@ -79,8 +114,14 @@ fn storm(path: &Path, first: u64, kill_after: usize) -> Vec<u64> {
         }
     }
     let status = child.wait().unwrap();
-    assert!(!status.success(), "the child was to be killed in the middle");
-    assert!(acknowledged.len() >= kill_after, "the child died of itself: {status}");
+    assert!(
+        !status.success(),
+        "the child was to be killed in the middle"
+    );
+    assert!(
+        acknowledged.len() >= kill_after,
+        "the child died of itself: {status}"
+    );
     acknowledged
 }
 
@@ -122,16 +163,34 @@ fn acknowledged_transactions_survive_sigkill_and_none_is_torn() {
                 all(&table, Index::Main, "PART2").await,
             ];
             let numbers = |items: &[Item]| -> Vec<u64> {
-                items.iter().map(|item| item.body["n"].as_u64().unwrap()).collect()
+                items
+                    .iter()
+                    .map(|item| item.body["n"].as_u64().unwrap())
+                    .collect()
             };
             let present = numbers(&parts[0]);
-            assert_eq!(present, numbers(&parts[1]), "round {round}: a transaction is torn");
-            assert_eq!(present, numbers(&parts[2]), "round {round}: a transaction is torn");
+            assert_eq!(
+                present,
+                numbers(&parts[1]),
+                "round {round}: a transaction is torn"
+            );
+            assert_eq!(
+                present,
+                numbers(&parts[2]),
+                "round {round}: a transaction is torn"
+            );
             for n in &acknowledged {
-                assert!(present.binary_search(n).is_ok(), "round {round}: {n} was lost");
+                assert!(
+                    present.binary_search(n).is_ok(),
+                    "round {round}: {n} was lost"
+                );
             }
             let indexed = all(&table, Index::Gsi1, "ALL").await.len();
-            assert_eq!(indexed, 3 * present.len(), "round {round}: the index is behind");
+            assert_eq!(
+                indexed,
+                3 * present.len(),
+                "round {round}: the index is behind"
+            );
             for counter in all(&table, Index::Main, "COUNTER").await {
                 let writer: u64 = counter.key.sk.parse().unwrap();
                 let mut its = present.iter().filter(|n| *n % WRITERS == writer).copied();

@@ -1,5 +1,12 @@
 //! A source is a regular file below an allowed root, and nothing leads out of the roots.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests"
+)]
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -42,7 +49,9 @@ impl Place {
 }
 
 fn file(path: &Path) -> ArtifactSource {
-    ArtifactSource::File { path: path.to_str().unwrap().to_owned() }
+    ArtifactSource::File {
+        path: path.to_str().unwrap().to_owned(),
+    }
 }
 
 fn digest(bytes: &[u8]) -> Sha256 {
@@ -77,10 +86,21 @@ async fn nothing_leads_out_of_the_roots() {
     ];
     for path in outside {
         let head = place.head(&path).await;
-        assert!(matches!(head, Err(ObjectError::NotAllowed(_))), "{}: {head:?}", path.display());
+        assert!(
+            matches!(head, Err(ObjectError::NotAllowed(_))),
+            "{}: {head:?}",
+            path.display()
+        );
         let source = file(&path);
-        let pin = place.objects.pin(checkpoint(), 0, &source, Bytes(6), digest(b"secret")).await;
-        assert!(matches!(pin, Err(ObjectError::NotAllowed(_))), "{}: {pin:?}", path.display());
+        let pin = place
+            .objects
+            .pin(checkpoint(), 0, &source, Bytes(6), digest(b"secret"))
+            .await;
+        assert!(
+            matches!(pin, Err(ObjectError::NotAllowed(_))),
+            "{}: {pin:?}",
+            path.display()
+        );
     }
 }
 
@@ -91,7 +111,11 @@ async fn links_within_the_roots_are_followed() {
     fs::write(place.path("second/deep/er/app"), "12345").unwrap();
     symlink(place.path("second/deep"), place.path("root/deep")).unwrap();
     for path in ["second/deep/er/app", "root/deep/er/app"] {
-        assert_eq!(place.head(&place.path(path)).await.unwrap().size, Bytes(5), "{path}");
+        assert_eq!(
+            place.head(&place.path(path)).await.unwrap().size,
+            Bytes(5),
+            "{path}"
+        );
     }
     assert!(matches!(
         place.head(&place.path("root/deep/none")).await,
@@ -103,16 +127,25 @@ async fn links_within_the_roots_are_followed() {
 async fn only_regular_files_are_sources() {
     let place = Place::new();
     let fifo = place.path("root/fifo");
-    let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(&fifo)
+        .status()
+        .unwrap();
     assert!(made.success());
     let _socket = std::os::unix::net::UnixListener::bind(place.path("root/socket")).unwrap();
     fs::create_dir(place.path("root/directory")).unwrap();
     for name in ["root/fifo", "root/directory", "root"] {
         let head = place.head(&place.path(name)).await;
-        assert!(matches!(head, Err(ObjectError::NotAllowed(_))), "{name}: {head:?}");
+        assert!(
+            matches!(head, Err(ObjectError::NotAllowed(_))),
+            "{name}: {head:?}"
+        );
     }
     let socket = place.head(&place.path("root/socket")).await;
-    assert!(socket.is_err(), "a socket cannot be opened at all: {socket:?}");
+    assert!(
+        socket.is_err(),
+        "a socket cannot be opened at all: {socket:?}"
+    );
 }
 
 #[tokio::test]
@@ -122,8 +155,14 @@ async fn a_file_that_changes_before_it_is_copied_is_caught() {
     fs::write(&path, "declared").unwrap();
     assert_eq!(place.head(&path).await.unwrap().size, Bytes(8));
     fs::write(&path, "modified").unwrap(); // The same size.
-    let pin = place.objects.pin(checkpoint(), 0, &file(&path), Bytes(8), digest(b"declared")).await;
-    assert!(matches!(pin, Err(ObjectError::Mismatch { what: "sha256", .. })), "{pin:?}");
+    let pin = place
+        .objects
+        .pin(checkpoint(), 0, &file(&path), Bytes(8), digest(b"declared"))
+        .await;
+    assert!(
+        matches!(pin, Err(ObjectError::Mismatch { what: "sha256", .. })),
+        "{pin:?}"
+    );
     assert!(!place.path(&format!("data/pins/{}", checkpoint())).exists());
     let left = fs::read_dir(place.path("data/tmp")).unwrap().count();
     assert_eq!(left, 0, "a refused copy leaves nothing behind");
@@ -135,7 +174,11 @@ async fn a_pin_damaged_on_disk_is_made_anew() {
     let path = place.path("root/app");
     fs::write(&path, "content").unwrap();
     let source = file(&path);
-    let pin = || place.objects.pin(checkpoint(), 0, &source, Bytes(7), digest(b"content"));
+    let pin = || {
+        place
+            .objects
+            .pin(checkpoint(), 0, &source, Bytes(7), digest(b"content"))
+    };
     pin().await.unwrap();
     let pinned = place.path(&format!("data/pins/{}/0", checkpoint()));
     fs::write(&pinned, "cantent").unwrap();
@@ -172,15 +215,31 @@ async fn s3_sources_need_a_port_of_their_own() {
     let head = place.objects.head(&source).await;
     let text = head.as_ref().err().unwrap().to_string();
     assert!(matches!(head, Err(ObjectError::NotAllowed(_))));
-    assert!(text.contains(S3) && text.contains("no S3 source is configured"), "{text}");
+    assert!(
+        text.contains(S3) && text.contains("no S3 source is configured"),
+        "{text}"
+    );
 
     let place = Place::with(Some(Arc::new(OneObject(b"content"))));
     assert_eq!(place.objects.head(&source).await.unwrap().size, Bytes(7));
-    place.objects.pin(checkpoint(), 0, &source, Bytes(7), digest(b"content")).await.unwrap();
+    place
+        .objects
+        .pin(checkpoint(), 0, &source, Bytes(7), digest(b"content"))
+        .await
+        .unwrap();
     let url = place.objects.fetch_url(checkpoint(), 0).await.unwrap();
-    assert_eq!(fs::read(url.strip_prefix("file://").unwrap()).unwrap(), b"content");
-    let longer = place.objects.pin(checkpoint(), 1, &source, Bytes(6), digest(b"conten")).await;
-    assert!(matches!(longer, Err(ObjectError::Mismatch { what: "size", .. })), "{longer:?}");
+    assert_eq!(
+        fs::read(url.strip_prefix("file://").unwrap()).unwrap(),
+        b"content"
+    );
+    let longer = place
+        .objects
+        .pin(checkpoint(), 1, &source, Bytes(6), digest(b"conten"))
+        .await;
+    assert!(
+        matches!(longer, Err(ObjectError::Mismatch { what: "size", .. })),
+        "{longer:?}"
+    );
 }
 
 struct OneObject(&'static [u8]);
@@ -188,7 +247,10 @@ struct OneObject(&'static [u8]);
 #[async_trait]
 impl S3Source for OneObject {
     async fn head(&self, _: &str, _: &str, _: &str) -> Result<ObjectInfo, ObjectError> {
-        Ok(ObjectInfo { size: Bytes(self.0.len() as u64), sha256: None })
+        Ok(ObjectInfo {
+            size: Bytes(self.0.len() as u64),
+            sha256: None,
+        })
     }
 
     async fn open(

@@ -5,14 +5,19 @@ use control::ports::{ObjectError, Objects};
 use model::{ArtifactSource, Bytes, CheckpointId, RestoreId, Sha256};
 use sha2::Digest;
 
+/// Puts bytes under a name; a second time replaces them.
+pub type Offer = dyn Fn(&str, &[u8]) -> ArtifactSource + Send + Sync;
+/// Gets the bytes at a URL, where there are some.
+pub type Fetch = dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync;
+
 /// What the objects suite needs of an implementation.
 pub struct ObjectsUnderTest {
     /// The implementation, with nothing in it.
     pub objects: Arc<dyn Objects>,
     /// Puts bytes where the implementation may take them from.
-    pub offer: Box<dyn Fn(&str, &[u8]) -> ArtifactSource + Send + Sync>,
+    pub offer: Box<Offer>,
     /// Fetches what [`Objects::fetch_url`] names.
-    pub fetch: Box<dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync>,
+    pub fetch: Box<Fetch>,
 }
 
 /// The contract of objects: pins hold what was declared and nothing else, whatever

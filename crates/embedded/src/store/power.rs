@@ -63,7 +63,10 @@ fn apply(bytes: &mut Vec<u8>, pending: &Pending, mut keeps: impl FnMut() -> bool
 
 impl Disk {
     fn burn(&mut self) -> io::Result<()> {
-        self.left = self.left.checked_sub(1).ok_or_else(|| io::Error::other("the power is off"))?;
+        self.left = self
+            .left
+            .checked_sub(1)
+            .ok_or_else(|| io::Error::other("the power is off"))?;
         Ok(())
     }
 
@@ -75,7 +78,7 @@ impl Disk {
             apply(&mut bytes, pending, || match all_or_none {
                 0 => false,
                 1 => true,
-                _ => random.next() % 2 == 0,
+                _ => random.next().is_multiple_of(2),
             });
         }
         bytes
@@ -130,16 +133,24 @@ fn pair(n: u64, padding: u64) -> Vec<Write> {
         expires_at: None,
         body: json!({ "n": n, "padding": "x".repeat(padding as usize) }),
     };
-    vec![Write::Put(item("a"), Condition::None), Write::Put(item("b"), Condition::None)]
+    vec![
+        Write::Put(item("a"), Condition::None),
+        Write::Put(item("b"), Condition::None),
+    ]
 }
 
 fn open(disk: &Arc<Mutex<Disk>>) -> Option<LocalTable> {
-    let database = Database::builder().create_with_backend(Backend(disk.clone())).ok()?;
+    let database = Database::builder()
+        .create_with_backend(Backend(disk.clone()))
+        .ok()?;
     Some(LocalTable::new(Arc::new(Store::on(database, None).ok()?)))
 }
 
 async fn found(table: &LocalTable, sk: &str) -> Option<u64> {
-    let item = table.get(&Key::new("P", sk)).await.expect("the catalogue can be read")?;
+    let item = table
+        .get(&Key::new("P", sk))
+        .await
+        .expect("the catalogue can be read")?;
     item.body["n"].as_u64()
 }
 
@@ -161,7 +172,8 @@ async fn acknowledged_transactions_survive_a_power_loss_and_none_is_torn() {
             let disk = Arc::new(Mutex::new(disk));
             let mut attempted = acknowledged;
             if let Some(table) = open(&disk) {
-                loop {
+                // The fuse does not last for so many.
+                for _ in 0..200 {
                     attempted += 1;
                     match table.transact(pair(attempted, random.next() % 6_000)).await {
                         Ok(()) => acknowledged = attempted,
@@ -172,7 +184,12 @@ async fn acknowledged_transactions_survive_a_power_loss_and_none_is_torn() {
             }
             bytes = disk.lock().after_power_loss(&mut random);
 
-            let copy = Disk { durable: bytes.clone(), cached: bytes.clone(), pending: Vec::new(), left: u64::MAX };
+            let copy = Disk {
+                durable: bytes.clone(),
+                cached: bytes.clone(),
+                pending: Vec::new(),
+                left: u64::MAX,
+            };
             let context = format!("seed {seed}, life {life}");
             let table = open(&Arc::new(Mutex::new(copy)));
             let table = table.unwrap_or_else(|| panic!("{context}: the file cannot be opened"));
@@ -186,5 +203,8 @@ async fn acknowledged_transactions_survive_a_power_loss_and_none_is_torn() {
             acknowledged = present;
         }
     }
-    assert!(cut_while_writing > 300, "only {cut_while_writing} cuts fell into writing");
+    assert!(
+        cut_while_writing > 300,
+        "only {cut_while_writing} cuts fell into writing"
+    );
 }

@@ -1,0 +1,355 @@
+//! Everything under one data directory, assembled.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use control::ledger::HashChain;
+use control::ports::{Ports, TableError};
+use control::{Control, Principal};
+use jiff::SignedDuration;
+use model::{AgentId, Code, Pool, Refusal};
+use rustix::fs::FlockOperation;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::runner::RunnerPorts;
+use crate::store::Store;
+use crate::{
+    AgentTokens, LocalObjects, LocalQueue, LocalTable, Runner, RunnerError, RunnerOptions,
+    S3Source, SystemClock, SystemRandomness, agent_router, pump,
+};
+
+/// The state machine that every installation runs, on AWS and here.
+pub const DEFINITION: &str = include_str!("../../../infra/state-machine/checkpoint.asl.json");
+
+/// How long [`Stack::shutdown`] waits for phases at work.
+const LONGEST_GOODBYE: Duration = Duration::from_secs(10);
+
+/// How an installation on one machine is set up.
+#[derive(Clone)]
+pub struct StackConfig {
+    /// Where everything lies. Made where it is not there; readable by its owner only.
+    pub data_dir: PathBuf,
+    /// Directories that `file://` artifacts may come from. None: no file may.
+    pub allowed_roots: Vec<PathBuf>,
+    /// The pool that the first start creates, with its library. Later starts leave the
+    /// catalogue's pool as it is.
+    pub pool: Pool,
+    /// The agents that may connect; each has a token of its own in `keys/`.
+    pub agents: Vec<AgentId>,
+    /// A state machine to run instead of [`DEFINITION`].
+    pub definition: Option<PathBuf>,
+    /// Where `s3://` artifacts are read from.
+    pub s3: Option<Arc<dyn S3Source>>,
+    /// The control plane's settings.
+    pub settings: control::Settings,
+    /// The runner's limits.
+    pub runner: RunnerOptions,
+    /// How often to look for effects when no bell rings.
+    pub effects_poll: Duration,
+    /// How often to end sessions whose lease ran out.
+    pub sweep_every: Duration,
+    /// For how long executions that are over are kept (Step Functions: 90 days).
+    pub keep_executions: SignedDuration,
+}
+
+impl StackConfig {
+    /// The usual setup, with no allowed root and no agent.
+    pub fn new(data_dir: impl Into<PathBuf>, pool: Pool) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            allowed_roots: Vec::new(),
+            pool,
+            agents: Vec::new(),
+            definition: None,
+            s3: None,
+            settings: control::Settings::default(),
+            runner: RunnerOptions::default(),
+            effects_poll: Duration::from_secs(1),
+            sweep_every: Duration::from_secs(2),
+            keep_executions: SignedDuration::from_hours(90 * 24),
+        }
+    }
+}
+
+/// Why the stack did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StackError {
+    /// Another process works in the data directory.
+    #[error(
+        "expected {} to be free, found it in use by process {holder}; stop that one, or name \
+         another data directory",
+        .data_dir.display()
+    )]
+    InUse {
+        /// The directory.
+        data_dir: PathBuf,
+        /// The other's process id, as far as it is known.
+        holder: String,
+    },
+    /// A file or directory could not be used.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried, with the path.
+        what: String,
+        /// What came of it.
+        source: io::Error,
+    },
+    /// The catalogue cannot be opened.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The state machine cannot run.
+    #[error(transparent)]
+    Runner(#[from] RunnerError),
+    /// The control plane refused its own setup.
+    #[error(transparent)]
+    Control(#[from] Refusal),
+}
+
+/// An installation at work.
+pub struct Stack {
+    /// The control plane.
+    pub control: Control,
+    /// The state machine's executions.
+    pub runner: Runner,
+    tokens: AgentTokens,
+    data_dir: PathBuf,
+    store: Arc<Store>,
+    background: Vec<JoinHandle<()>>,
+    stop: DropGuard,
+    _lock: Lock,
+}
+
+impl Stack {
+    /// Takes the data directory, repairs what a crash left, goes on with every execution,
+    /// and begins to tell effects and to sweep.
+    ///
+    /// # Errors
+    /// [`StackError`]; nothing is left running.
+    pub async fn start(config: StackConfig) -> Result<Self, StackError> {
+        let data_dir = config.data_dir.clone();
+        let opened = tokio::task::spawn_blocking({
+            let config = config.clone();
+            move || Opened::new(&config)
+        });
+        let opened = opened
+            .await
+            .map_err(|panic| io("start", io::Error::other(panic)))??;
+        let Opened {
+            lock,
+            store,
+            objects,
+            tokens,
+            definition,
+        } = opened;
+        let ports = Ports {
+            table: Arc::new(LocalTable::new(store.clone())),
+            objects: Arc::new(objects),
+            queue: Arc::new(LocalQueue::default()),
+            clock: Arc::new(SystemClock),
+            randomness: Arc::new(SystemRandomness),
+            ledger: Arc::new(HashChain),
+        };
+        let resolver = Arc::new(control::conflict::DefaultPolicy);
+        let control = Control::with(ports, config.settings, resolver);
+        create_pool(&control, config.pool).await?;
+        let ports = RunnerPorts {
+            store: store.clone(),
+            handlers: Arc::new(control.clone()),
+            alarm: Arc::new(SystemClock),
+            randomness: Arc::new(SystemRandomness),
+        };
+        let runner = Runner::open(ports, &definition, config.runner).await?;
+        let stop = CancellationToken::new();
+        let background = vec![
+            tokio::spawn(pump::tell_effects(
+                control.clone(),
+                runner.clone(),
+                config.effects_poll,
+                stop.clone(),
+            )),
+            tokio::spawn(pump::sweep(
+                control.clone(),
+                runner.clone(),
+                config.sweep_every,
+                config.keep_executions,
+                stop.clone(),
+            )),
+        ];
+        Ok(Self {
+            control,
+            runner,
+            tokens,
+            data_dir,
+            store,
+            background,
+            stop: stop.drop_guard(),
+            _lock: lock,
+        })
+    }
+
+    /// The agent protocol, for the tokens of this installation's agents. The caller binds
+    /// it to an address.
+    pub fn agent_router(&self) -> Router {
+        agent_router(self.control.clone(), self.tokens.clone())
+    }
+
+    /// A secret of this installation, such as an API token: `keys/<name>`, 64 hexadecimal
+    /// digits, drawn when it is first asked for.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or made.
+    pub fn secret(&self, name: &str) -> Result<String, StackError> {
+        secret(&self.data_dir, name)
+    }
+
+    /// The bearer token of an agent: the secret `agent-<id>.token`.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or made.
+    pub fn agent_token(&self, agent: &AgentId) -> Result<String, StackError> {
+        agent_token(&self.data_dir, agent)
+    }
+
+    /// Stops: no new work, phases at work may finish, everything written. What was not
+    /// finished goes on at the next start.
+    pub async fn shutdown(self) {
+        self.stop.disarm().cancel();
+        for task in self.background {
+            // It ends by itself; a panic of it was logged where it happened.
+            let _ = task.await;
+        }
+        self.runner.shutdown(LONGEST_GOODBYE).await;
+        let store = self.store;
+        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+    }
+}
+
+/// What has to be opened from the disk.
+struct Opened {
+    lock: Lock,
+    store: Arc<Store>,
+    objects: LocalObjects,
+    tokens: AgentTokens,
+    definition: String,
+}
+
+impl Opened {
+    fn new(config: &StackConfig) -> Result<Self, StackError> {
+        let data = &config.data_dir;
+        crate::objects::make_private_dir(data)
+            .map_err(|source| io(format!("data directory {}", data.display()), source))?;
+        let lock = lock(data)?;
+        let file = data.join("catalogue.redb");
+        let store = Store::open(&file).map_err(TableError::from)?;
+        let objects = LocalObjects::open(data, &config.allowed_roots, config.s3.clone())
+            .map_err(|source| io("objects", source))?;
+        let mut tokens = AgentTokens::new();
+        for agent in &config.agents {
+            tokens = tokens.with(agent.clone(), &agent_token(data, agent)?);
+        }
+        let definition = match &config.definition {
+            None => DEFINITION.to_owned(),
+            Some(path) => fs::read_to_string(path)
+                .map_err(|source| io(format!("state machine {}", path.display()), source))?,
+        };
+        Ok(Self {
+            lock,
+            store: Arc::new(store),
+            objects,
+            tokens,
+            definition,
+        })
+    }
+}
+
+fn io(what: impl Into<String>, source: io::Error) -> StackError {
+    StackError::Io {
+        what: what.into(),
+        source,
+    }
+}
+
+/// The hold on a data directory. The kernel lets it go for a process that is killed.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that is being spawned just now still has a
+        // copy of the file, and the hold with it.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+fn lock(data_dir: &Path) -> Result<Lock, StackError> {
+    let path = data_dir.join("lock");
+    let failed = |source| io(format!("lock {}", path.display()), source);
+    let mut options = File::options();
+    let options = options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600);
+    let mut file = options.open(&path).map_err(failed)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut holder = String::new();
+            // Only for the message; the lock itself is what counts.
+            let _ = file.read_to_string(&mut holder);
+            let data_dir = data_dir.to_owned();
+            return Err(StackError::InUse {
+                data_dir,
+                holder: holder.trim().to_owned(),
+            });
+        }
+        Err(error) => return Err(failed(error.into())),
+    }
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(failed)?;
+    Ok(Lock(file))
+}
+
+fn agent_token(data_dir: &Path, agent: &AgentId) -> Result<String, StackError> {
+    secret(data_dir, &format!("agent-{agent}.token"))
+}
+
+fn secret(data_dir: &Path, name: &str) -> Result<String, StackError> {
+    let directory = data_dir.join("keys");
+    let path = directory.join(name);
+    let failed = |source| io(format!("secret {}", path.display()), source);
+    if name.contains('/') {
+        return Err(failed(io::Error::other("expected a plain file name")));
+    }
+    match fs::read_to_string(&path) {
+        Ok(text) => return Ok(text.trim().to_owned()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        Err(_) => {}
+    }
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(|error| failed(io::Error::other(error.to_string())))?;
+    let text = hex::encode(random);
+    crate::objects::make_private_dir(&directory).map_err(failed)?;
+    crate::objects::put_private_file(&data_dir.join("tmp"), &path, format!("{text}\n").as_bytes())
+        .map_err(|error| failed(io::Error::other(error)))?;
+    Ok(text)
+}
+
+async fn create_pool(control: &Control, pool: Pool) -> Result<(), Refusal> {
+    match control.pool(&Principal::Operator, &pool.name).await {
+        Ok(_) => Ok(()),
+        Err(refusal) if refusal.code == Code::NotFound => {
+            control.put_pool(&Principal::Operator, pool).await
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
