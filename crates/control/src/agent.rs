@@ -1,6 +1,7 @@
 //! The agent's side: inventories, sessions, claims, results.
 
 mod claim;
+mod end;
 mod inventory;
 mod ready;
 mod results;

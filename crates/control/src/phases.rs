@@ -8,6 +8,7 @@ mod allocate;
 mod commit;
 mod execute;
 mod fence;
+mod follow;
 mod validate;
 mod verify;
 

@@ -1,6 +1,8 @@
 //! Allocate: decide conflicts, choose volumes, promise room; all in one transaction that
 //! callers share.
 
+mod verdicts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
@@ -15,20 +17,14 @@ use crate::books::Accounts;
 use crate::catalogue::{Answer, Seen, TRIES, Tx, query};
 use crate::conflict::{self, Gathered};
 use crate::place::{self, Candidate, Wanted};
-use crate::ports::{Condition, Index, Key, MAX_WRITES, SortKeys};
-use crate::records::{
-    Follower, GroupRecord, Part, Step, StepKind, UnpinRecord, VolumeLease, VolumeMeta,
-};
+use crate::ports::{Index, Key, MAX_WRITES, SortKeys};
+use crate::records::{GroupRecord, Part, UnpinRecord, VolumeLease, VolumeMeta};
 use crate::{Control, keys};
 
 /// At most so many begun volumes of a pool are considered.
 const BEGUN: u32 = 64;
 /// At most so many blank ones, unless those do not suffice.
 const BLANK: u32 = 8;
-/// At most so many duplicates wait for one group; each is woken in the transaction that
-/// ends it.
-const MAX_FOLLOWERS: usize = 20;
-
 /// One run that asks to be placed.
 #[derive(Clone, Debug)]
 pub(crate) struct AllocateAsk {
@@ -274,135 +270,6 @@ impl Control {
         Ok(plan)
     }
 
-    /// Others that this group supersedes. What has been claimed meanwhile fails the
-    /// condition on its work item, and all is decided anew.
-    async fn supersede_others(
-        &self,
-        gathered: &Gathered,
-        decision: &model::Decision,
-        accounts: &mut Accounts,
-        plan: &mut Plan,
-    ) -> Answer<()> {
-        let mine = &gathered.own.value.group.checkpoints;
-        for (id, other) in &gathered.others {
-            let by = decision
-                .verdicts
-                .iter()
-                .find_map(|verdict| match &verdict.action {
-                    Action::Supersede { by }
-                        if other.seen.value.group.checkpoints.contains(&verdict.id) =>
-                    {
-                        Some(*by)
-                    }
-                    _ => None,
-                });
-            let Some(by) = by.filter(|by| mine.contains(by)) else {
-                continue;
-            };
-            let size = 4 + other.seen.value.members.len() + other.work.len();
-            if plan.tx.len() + size > MAX_WRITES / 2 {
-                // Too much for one transaction: its own run will find itself superseded.
-                continue;
-            }
-            self.add_accounts(accounts, other.seen.value.volumes())
-                .await?;
-            for work in &other.work {
-                plan.tx.delete(
-                    keys::work(&work.value.key),
-                    Condition::Version(work.version),
-                );
-            }
-            let refusal = Refusal::new(Code::Superseded, format!("checkpoint {by} took its place"));
-            self.finish(
-                &mut plan.tx,
-                accounts,
-                &other.seen,
-                LifecycleEvent::Supersede(by),
-                Some(&refusal),
-            )?;
-            plan.unpin.push(UnpinRecord::of(&other.seen.value.group));
-            tracing::info!(group = %id, %by, "superseded");
-        }
-        Ok(())
-    }
-
-    /// Applies a verdict other than to go on. True where there was one.
-    fn handed_on(
-        &self,
-        gathered: &Gathered,
-        verdicts: &[&model::Verdict],
-        accounts: &mut Accounts,
-        plan: &mut Plan,
-    ) -> Answer<bool> {
-        let own = &gathered.own;
-        let Some(first) = verdicts.first() else {
-            return Ok(false);
-        };
-        let mut end = |plan: &mut Plan, seen: &Seen<GroupRecord>, event| {
-            plan.unpin.push(UnpinRecord::of(&seen.value.group));
-            self.finish(&mut plan.tx, accounts, seen, event, None)
-        };
-        match &first.action {
-            Action::Reject { refusal } => {
-                let mut seen = own.clone();
-                seen.value.group.refusals = vec![refusal.clone()];
-                end(plan, &seen, LifecycleEvent::Reject(refusal.clone()))?;
-                plan.answer = Err(refusal.clone());
-            }
-            Action::Defer { until } => {
-                return Err(Refusal::new(
-                    Code::NoCapacity,
-                    format!("{}; deferred until {until}", first.reason),
-                ));
-            }
-            Action::Supersede { by } => {
-                if let Some(other) = gathered
-                    .others
-                    .values()
-                    .find(|other| other.seen.value.group.checkpoints.contains(by))
-                {
-                    // Whoever takes the place must still be there to take it.
-                    plan.tx
-                        .check(keys::group(other.seen.value.group.id), other.seen.version);
-                }
-                end(plan, own, LifecycleEvent::Supersede(*by))?;
-                plan.answer = Err(Refusal::new(
-                    Code::Superseded,
-                    format!("checkpoint {by} took its place"),
-                ));
-            }
-            Action::Merge { into } => {
-                let waits_for = verdicts.iter().find_map(|verdict| match verdict.action {
-                    Action::Merge { into } => gathered
-                        .others
-                        .values()
-                        .find(|other| other.seen.value.group.checkpoints.contains(&into)),
-                    _ => None,
-                });
-                if let Some(other) = waits_for {
-                    // It stands for both once it is committed; until then this one keeps
-                    // what it pinned, and goes its own way should the other one fail.
-                    plan.answer = Ok(json!({
-                        "outcome": "wait",
-                        "for": other.seen.value.group.id,
-                    }));
-                    return Ok(true);
-                }
-                let mut seen = own.clone();
-                for member in &mut seen.value.members {
-                    member.merged_into = verdicts.iter().find_map(|verdict| match verdict.action {
-                        Action::Merge { into } if verdict.id == member.checkpoint.id => Some(into),
-                        _ => None,
-                    });
-                }
-                end(plan, &seen, LifecycleEvent::Merge(*into))?;
-                plan.answer = Ok(merged());
-            }
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-
     /// Volumes for the members that have none.
     fn shares(
         &self,
@@ -522,82 +389,6 @@ impl Control {
             candidates,
             more,
         })
-    }
-
-    /// A duplicate waits until it is known what becomes of the group that stands for it.
-    pub(crate) async fn follow(&self, input: &Input) -> Answer<Value> {
-        let token = input.token()?;
-        for _ in 0..TRIES {
-            let own = self.group_record(input.group).await?;
-            if let Some(refusal) = ended(&own.value) {
-                return Err(refusal);
-            }
-            // Decided anew: who stands for it may have changed since allocate answered.
-            let gathered = self.gather(own).await?;
-            let own = &gathered.own;
-            let mine: BTreeSet<_> = own
-                .value
-                .members
-                .iter()
-                .map(|m| {
-                    (
-                        &m.checkpoint.service,
-                        &m.checkpoint.branch,
-                        m.checkpoint.content,
-                    )
-                })
-                .collect();
-            let leader = gathered
-                .others
-                .values()
-                .filter(|other| {
-                    let age = |record: &GroupRecord| (record.group.submitted_at, record.group.id);
-                    age(&other.seen.value) < age(&own.value)
-                        || conflict::is_settled(&other.seen.value, &other.work)
-                })
-                .find(|other| {
-                    other.seen.value.members.iter().any(|m| {
-                        let c = &m.checkpoint;
-                        mine.contains(&(&c.service, &c.branch, c.content))
-                    })
-                });
-            let mut tx = Tx::new();
-            let mut record = own.value.clone();
-            match leader {
-                Some(other) if other.seen.value.followers.len() < MAX_FOLLOWERS => {
-                    let mut leading = other.seen.value.clone();
-                    leading.followers.retain(|f| f.group != record.group.id);
-                    leading.followers.push(Follower {
-                        group: record.group.id,
-                        token: token.clone(),
-                    });
-                    tx.replace(&leading, other.seen.version);
-                    record.step = Some(Step {
-                        kind: StepKind::Follow,
-                        placement: input.placement,
-                        attempt: input.attempt,
-                        token: token.clone(),
-                    });
-                    tx.replace(&record, own.version);
-                }
-                // Nobody to wait for any more, or too many wait already: decide again.
-                Some(_) => {
-                    return Err(Refusal::new(
-                        Code::Transient,
-                        "too many duplicates wait for one group",
-                    ));
-                }
-                None => tx.tell(&self.effect(crate::Effect::TaskSucceeded {
-                    token: token.clone(),
-                    output: json!({}),
-                })),
-            }
-            let answer = self.transact(tx).await;
-            if !crate::catalogue::lost_race(&answer) {
-                return answer.map(|()| json!({}));
-            }
-        }
-        Err(Refusal::new(Code::Conflict, "others were faster each time"))
     }
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod agent;
+mod asl;
 mod capacity;
 mod conflicts;
 mod faults;

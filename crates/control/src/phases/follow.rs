@@ -1,0 +1,93 @@
+//! Follow: a duplicate of a group that is on its way waits for it.
+
+use std::collections::BTreeSet;
+
+use model::{Code, Refusal};
+use serde_json::{Value, json};
+
+use super::{Input, ended};
+use crate::catalogue::{Answer, TRIES, Tx};
+use crate::records::{Follower, GroupRecord, Step, StepKind};
+use crate::{Control, conflict};
+
+/// At most so many duplicates wait for one group; each is woken in the transaction that
+/// ends it.
+const MAX_FOLLOWERS: usize = 20;
+
+impl Control {
+    /// A duplicate waits until it is known what becomes of the group that stands for it.
+    pub(crate) async fn follow(&self, input: &Input) -> Answer<Value> {
+        let token = input.token()?;
+        for _ in 0..TRIES {
+            let own = self.group_record(input.group).await?;
+            if let Some(refusal) = ended(&own.value) {
+                return Err(refusal);
+            }
+            // Decided anew: who stands for it may have changed since allocate answered.
+            let gathered = self.gather(own).await?;
+            let own = &gathered.own;
+            let mine: BTreeSet<_> = own
+                .value
+                .members
+                .iter()
+                .map(|m| {
+                    (
+                        &m.checkpoint.service,
+                        &m.checkpoint.branch,
+                        m.checkpoint.content,
+                    )
+                })
+                .collect();
+            let leader = gathered
+                .others
+                .values()
+                .filter(|other| {
+                    let age = |record: &GroupRecord| (record.group.submitted_at, record.group.id);
+                    age(&other.seen.value) < age(&own.value)
+                        || conflict::is_settled(&other.seen.value, &other.work)
+                })
+                .find(|other| {
+                    other.seen.value.members.iter().any(|m| {
+                        let c = &m.checkpoint;
+                        mine.contains(&(&c.service, &c.branch, c.content))
+                    })
+                });
+            let mut tx = Tx::new();
+            let mut record = own.value.clone();
+            match leader {
+                Some(other) if other.seen.value.followers.len() < MAX_FOLLOWERS => {
+                    let mut leading = other.seen.value.clone();
+                    leading.followers.retain(|f| f.group != record.group.id);
+                    leading.followers.push(Follower {
+                        group: record.group.id,
+                        token: token.clone(),
+                    });
+                    tx.replace(&leading, other.seen.version);
+                    record.step = Some(Step {
+                        kind: StepKind::Follow,
+                        placement: input.placement,
+                        attempt: input.attempt,
+                        token: token.clone(),
+                    });
+                    tx.replace(&record, own.version);
+                }
+                // Nobody to wait for any more, or too many wait already: decide again.
+                Some(_) => {
+                    return Err(Refusal::new(
+                        Code::Transient,
+                        "too many duplicates wait for one group",
+                    ));
+                }
+                None => tx.tell(&self.effect(crate::Effect::TaskSucceeded {
+                    token: token.clone(),
+                    output: json!({}),
+                })),
+            }
+            let answer = self.transact(tx).await;
+            if !crate::catalogue::lost_race(&answer) {
+                return answer.map(|()| json!({}));
+            }
+        }
+        Err(Refusal::new(Code::Conflict, "others were faster each time"))
+    }
+}
