@@ -1,5 +1,8 @@
 //! Executions in memory: taking inputs, carrying out commands.
 
+mod perform;
+mod recover;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +28,6 @@ use crate::store::Store;
 
 /// The name of the state machine in ARNs.
 const MACHINE_NAME: &str = "checkpoint";
-/// How long, at most, timers that came due while nobody ran are held back for tasks that
-/// are asked for again.
-const LONGEST_GRACE: SignedDuration = SignedDuration::from_secs(300);
 
 pub(super) struct Inner {
     pub(super) store: Arc<Store>,
@@ -319,75 +319,6 @@ impl Inner {
         }
     }
 
-    fn schedule(self: &Arc<Self>, run: &Arc<Run>, live: &mut Live, task: asl::Task) {
-        if waits_for_token(&task) {
-            self.tokens.lock().insert(task.token.clone(), run.clone());
-            live.tokens.push(task.token.clone());
-        }
-        let (inner, run) = (self.clone(), run.clone());
-        self.spawn(async move { inner.perform(&run, task).await });
-    }
-
-    /// Has a task done, and takes the answer.
-    async fn perform(self: &Arc<Self>, run: &Arc<Run>, task: asl::Task) {
-        let key = TaskKey::Scheduled(task.id);
-        let failed = |error: &str, cause: String| Input::TaskFailed {
-            task: key.clone(),
-            error: Some(error.to_owned()),
-            cause: Some(cause),
-        };
-        let call = match Call::of(&task) {
-            Ok(call) => call,
-            Err(why) => {
-                let _ = self
-                    .advance(run, failed("States.Runtime", why), Urgency::Durable)
-                    .await;
-                return;
-            }
-        };
-        // The semaphore is fair: whoever came first goes first.
-        let permit = tokio::select! {
-            () = self.draining.cancelled() => return,
-            permit = self.permits.acquire() => permit,
-        };
-        if run.live.lock().await.execution.task(&key).is_none() {
-            return;
-        }
-        let limit = task
-            .timeout
-            .map_or(self.options.longest_invocation, Duration::from_secs);
-        let (handlers, phase, wrapped) = (self.handlers.clone(), call.phase, call.is_wrapped());
-        let payload = call.payload;
-        let invocation = tokio::spawn(async move { handlers.invoke(phase, payload).await });
-        let invocation = AbortOnDropHandle::new(invocation);
-        let answer = tokio::time::timeout(limit, invocation).await;
-        drop(permit);
-        let (input, urgency) = match answer {
-            Ok(Ok(Ok(output))) => {
-                let output = Call::result(wrapped, output);
-                if waits_for_token(&task) {
-                    (Input::TaskSubmitted { task: key, output }, Urgency::Lazy)
-                } else {
-                    (Input::TaskSucceeded { task: key, output }, Urgency::Durable)
-                }
-            }
-            Ok(Ok(Err(refusal))) => {
-                let code = refusal.code.as_str();
-                let cause = json!({ "errorMessage": refusal.message, "errorType": code });
-                (failed(code, cause.to_string()), Urgency::Durable)
-            }
-            Ok(Err(panic)) => {
-                tracing::error!(run = %run.name, state = %task.state, %panic, "a phase broke off");
-                let code = Code::Transient.as_str();
-                let cause = json!({ "errorMessage": "the phase broke off", "errorType": code });
-                (failed(code, cause.to_string()), Urgency::Durable)
-            }
-            Err(_) => (Input::TaskTimedOut { task: key }, Urgency::Durable),
-        };
-        // What cannot be written now is asked for again after the next start.
-        let _ = self.advance(run, input, urgency).await;
-    }
-
     pub(super) async fn tell(
         self: &Arc<Self>,
         token: &Arc<str>,
@@ -419,70 +350,6 @@ impl Inner {
             }
             None => self.header(name).map(|_| ()),
         }
-    }
-
-    /// Replays everything that runs, then goes on with it.
-    pub(super) async fn recover(self: &Arc<Self>) -> Result<(), RunnerError> {
-        let mut after = None;
-        let mut recovered = Vec::new();
-        loop {
-            let page = log::list(&self.store, Status::Running, 1000, after.as_ref())?;
-            for name in page.items {
-                match self.load(&name) {
-                    Ok((machine, header, execution)) => {
-                        recovered.push(self.admit(name.into(), machine, header, execution));
-                    }
-                    // One that cannot be replayed must not keep the others from running.
-                    Err(error) => {
-                        tracing::error!(run = %name, %error, "an execution cannot go on");
-                    }
-                }
-            }
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        if !recovered.is_empty() {
-            tracing::info!(executions = recovered.len(), "going on where it stopped");
-        }
-        // The oldest first, as before.
-        for run in recovered.iter().rev() {
-            let mut live = run.live.lock().await;
-            if let Some(ended) = live.ended(run) {
-                // Begun and over in one step, and stopped before the end was written.
-                log::append(&self.store, &run.name, &[], Some(ended)).await?;
-            }
-            let not_before = self.alarm.now().saturating_add(grace(&live.execution));
-            let not_before = not_before.unwrap_or(Timestamp::MAX);
-            let mut commands = live.execution.pending();
-            for command in &mut commands {
-                if let Command::SetTimer { at, .. } = command {
-                    *at = (*at).max(not_before);
-                }
-            }
-            self.carry_out(run, &mut live, commands);
-        }
-        Ok(())
-    }
-
-    fn load(&self, name: &str) -> Result<(Arc<asl::Machine>, Header, Execution), RunnerError> {
-        let missing = || RunnerError::Unavailable(format!("execution {name} has no header"));
-        let header = log::header(&self.store, name)?.ok_or_else(missing)?;
-        let machine = self.machine_of(&header.definition)?;
-        let execution = Execution::replay(&machine, log::records(&self.store, name)?)?;
-        Ok((machine, header, execution))
-    }
-
-    fn machine_of(&self, digest: &str) -> Result<Arc<asl::Machine>, RunnerError> {
-        if let Some(machine) = self.machines.lock().get(digest) {
-            return Ok(machine);
-        }
-        let missing = || RunnerError::Definition(vec![format!("definition {digest} is not kept")]);
-        let text = log::definition(&self.store, digest)?.ok_or_else(missing)?;
-        let machine = Arc::new(definition::parse(&text)?);
-        self.machines.lock().add(machine.clone());
-        Ok(machine)
     }
 
     /// Fires timers at their moments until the runner closes.
@@ -628,26 +495,4 @@ impl Live {
         after.ended_at = self.execution.history().last().map(|event| event.at);
         Some((before, after))
     }
-}
-
-fn waits_for_token(task: &asl::Task) -> bool {
-    matches!(
-        task.kind,
-        asl::TaskKind::Service {
-            pattern: asl::Pattern::Callback,
-            ..
-        }
-    )
-}
-
-/// For how long timers of an execution are held back after a start. Its open tasks are
-/// asked for again and deserve the time they would have had, instead of a timeout for the
-/// time in which nobody ran.
-fn grace(execution: &Execution) -> SignedDuration {
-    let limits = execution
-        .tasks()
-        .flat_map(|task| [task.timeout, task.heartbeat]);
-    let longest = limits.flatten().max().unwrap_or(0);
-    let longest = i64::try_from(longest).unwrap_or(i64::MAX);
-    SignedDuration::from_secs(longest).min(LONGEST_GRACE)
 }

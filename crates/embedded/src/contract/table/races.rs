@@ -1,0 +1,112 @@
+//! Many writers at once.
+
+use super::*;
+
+pub(super) async fn one_claim_wins(table: &Arc<dyn Table>) {
+    const CLAIMS: usize = 20;
+    let racers = (0..8).map(|racer| {
+        let table = table.clone();
+        tokio::spawn(async move {
+            let mut won = Vec::new();
+            for claim in 0..CLAIMS {
+                let writes = vec![
+                    put("C", &format!("{claim:02}"), json!(racer), Condition::Absent),
+                    put(
+                        "W",
+                        &format!("{claim:02}#{racer}"),
+                        json!(racer),
+                        Condition::None,
+                    ),
+                ];
+                match table.transact(writes).await {
+                    Ok(()) => won.push(claim),
+                    Err(TableError::Conflict {
+                        write: 0,
+                        old: Some(old),
+                    }) => {
+                        assert_ne!(old.body, json!(racer), "lost against itself");
+                    }
+                    Err(other) => panic!("claim {claim}: {other:?}"),
+                }
+            }
+            won
+        })
+    });
+    let mut won = Vec::new();
+    for racer in racers.collect::<Vec<_>>() {
+        won.extend(racer.await.unwrap());
+    }
+    won.sort_unstable();
+    assert_eq!(
+        won,
+        (0..CLAIMS).collect::<Vec<_>>(),
+        "each claim has exactly one winner"
+    );
+    let traces = walk(table.as_ref(), all_of(Index::Main, "W")).await.0;
+    assert_eq!(traces.len(), CLAIMS, "losers leave no trace");
+}
+
+pub(super) async fn increments_are_not_lost(table: &Arc<dyn Table>) {
+    let counter = Key::new("P", "counter");
+    table
+        .transact(vec![put("P", "counter", json!(0), Condition::Absent)])
+        .await
+        .unwrap();
+    let racers = (0..8).map(|_| {
+        let (table, counter) = (table.clone(), counter.clone());
+        tokio::spawn(async move {
+            for _ in 0..25 {
+                loop {
+                    let seen = table.get(&counter).await.unwrap().unwrap();
+                    let next = json!(seen.body.as_u64().unwrap() + 1);
+                    let condition = Condition::Version(seen.version);
+                    match table
+                        .transact(vec![put("P", "counter", next, condition)])
+                        .await
+                    {
+                        Ok(()) => break,
+                        Err(TableError::Conflict { .. }) => {}
+                        Err(other) => panic!("{other:?}"),
+                    }
+                }
+            }
+        })
+    });
+    for racer in racers.collect::<Vec<_>>() {
+        racer.await.unwrap();
+    }
+    let counter = table.get(&counter).await.unwrap().unwrap();
+    assert_eq!((counter.body, counter.version), (json!(200), 201));
+}
+
+pub(super) async fn writers_of_two_items_never_tear_them(table: &Arc<dyn Table>) {
+    let pair = |n: usize| {
+        vec![
+            put("T", "a", json!(n), Condition::None),
+            put("T", "b", json!(n), Condition::None),
+        ]
+    };
+    table.transact(pair(0)).await.unwrap();
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            let table = table.clone();
+            tokio::spawn(async move {
+                for round in 0..25 {
+                    table.transact(pair(writer * 100 + round)).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    while writers.iter().any(|writer| !writer.is_finished()) {
+        let page = table.query(&all_of(Index::Main, "T")).await.unwrap();
+        assert_eq!(
+            page.items[0].body, page.items[1].body,
+            "one page shows one moment"
+        );
+        assert_eq!(page.items[0].version, page.items[1].version);
+        tokio::task::yield_now().await;
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+}
