@@ -1,0 +1,11 @@
+//! The agent against a simulated library and a control plane in memory: one file a story.
+//! Time is tokio's paused clock, so that nothing waits for real.
+
+mod batches;
+mod control;
+mod crashes;
+mod faults;
+mod fences;
+mod reads;
+mod rig;
+mod tapes;
