@@ -1,0 +1,8 @@
+//! The commands that ask one question or give one order.
+
+pub(crate) mod asl;
+pub(crate) mod checkpoint;
+pub(crate) mod installation;
+pub(crate) mod ledger;
+pub(crate) mod library;
+pub(crate) mod service;

@@ -1,0 +1,90 @@
+//! The append-only log: `ledger`.
+
+use clap::Subcommand;
+use control::ledger::{HashChain, verify_chain};
+use control::ports::{Ledger, LedgerHead as Head};
+use model::Code;
+use serde_json::json;
+
+use crate::client::Client;
+use crate::client::types::LedgerHead;
+use crate::failure::{Failure, No};
+use crate::out::Out;
+
+/// The most leaves that the API gives at once.
+const PAGE: u64 = 1_000;
+
+/// What `tapemark ledger` is told.
+#[derive(Subcommand, Clone, Debug)]
+pub(crate) enum LedgerCommand {
+    /// Show the head
+    Head,
+    /// Compute the head anew from every leaf, and compare
+    Verify,
+}
+
+async fn head(client: &Client) -> Result<LedgerHead, Failure> {
+    client
+        .ask("ledgerHead", "{ ledgerHead { size root } }", json!({}))
+        .await
+}
+
+/// Carries out `tapemark ledger`.
+///
+/// # Errors
+/// [`Failure::Mismatch`] where the leaves do not lead to the head, or as [`Client::ask`].
+pub(crate) async fn ledger(
+    out: &Out,
+    client: &Client,
+    command: LedgerCommand,
+) -> Result<(), Failure> {
+    let said = head(client).await?;
+    if matches!(command, LedgerCommand::Head) {
+        return out.show(&said, |_| {
+            format!("{} leaves, root {}\n", said.size, said.root)
+        });
+    }
+    let root = said
+        .root
+        .parse()
+        .map_err(|error: String| Failure::no(Code::Internal, error))?;
+    let claimed = Head {
+        size: said.size,
+        root,
+    };
+    let bar = out.count_bar("leaves", said.size);
+    let mut found = HashChain.empty();
+    while found.size < claimed.size {
+        let first = PAGE.min(claimed.size - found.size);
+        let query =
+            "query($from: Long!, $first: Int!) { ledgerLeaves(from: $from, first: $first) }";
+        let leaves: Vec<String> = client
+            .ask(
+                "ledgerLeaves",
+                query,
+                json!({ "from": found.size, "first": first }),
+            )
+            .await?;
+        if leaves.is_empty() {
+            break;
+        }
+        for leaf in leaves.iter().take(first as usize) {
+            found = HashChain.append(&found, leaf.as_bytes());
+        }
+        bar.set_position(found.size);
+    }
+    bar.finish_and_clear();
+    verify_chain(&HashChain, &found, [], &claimed)
+        .map_err(|refusal| Failure::Mismatch(vec![No::from(refusal)]))?;
+    out.show(
+        &json!({ "size": said.size, "root": said.root, "verified": true }),
+        |style| {
+            format!(
+                "{} {} leaves lead to root {}\n",
+                style.green("verified"),
+                said.size,
+                said.root
+            )
+        },
+    )
+}

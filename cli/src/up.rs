@@ -1,0 +1,270 @@
+//! `tapemark up`: the whole stack on one machine. Control plane, API and agent gateway in
+//! this process on one loopback listener; the agent in a child process.
+
+mod child;
+mod files;
+mod setup;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{Api, FileTokens, RunHistory};
+use async_trait::async_trait;
+use control::Principal;
+use embedded::{Runner, RunnerError, Stack, StackConfig, SystemClock};
+use model::{AgentId, Bytes, Code, LibraryId, Pool, PoolName, Refusal, RunId};
+use serde_json::{Value, json};
+use tapemark_agent::{
+    AgentConfig, BatchLimits, ControlConfig, LibraryConfig, Pace, SimulatedLibrary,
+};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::agent::stopped;
+use crate::connection::URL_FILE;
+use crate::failure::Failure;
+use crate::out::Out;
+pub(crate) use child::AgentProcess;
+pub(crate) use setup::{Setup, Size, UpArgs};
+
+/// How long the first inventory may take before `up` says that it is ready anyway.
+const INVENTORY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long requests under way may take when the stack stops.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// The names of an installation on one machine.
+struct Names {
+    agent: AgentId,
+    library: LibraryId,
+    pool: PoolName,
+}
+
+impl Names {
+    fn new() -> Result<Self, Failure> {
+        Ok(Self {
+            agent: "agent-1".parse()?,
+            library: "lib-1".parse()?,
+            pool: "main".parse()?,
+        })
+    }
+}
+
+/// A stack at work in this process.
+pub(crate) struct Running {
+    /// Where.
+    pub(crate) url: String,
+    /// The operator's token.
+    pub(crate) token: String,
+    /// The agent's process.
+    pub(crate) agent: AgentProcess,
+    /// The control plane, for measurements.
+    pub(crate) control: control::Control,
+    library: LibraryId,
+    data_dir: PathBuf,
+    stack: Stack,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<std::io::Result<()>>,
+}
+
+/// Runs the stack until a signal says to stop.
+///
+/// # Errors
+/// When the data directory is in use, the address is taken, or a file cannot be used.
+pub(crate) async fn up(out: &Out, data_dir: PathBuf, args: UpArgs) -> Result<(), Failure> {
+    let no_agent = args.no_agent;
+    let stop = stopped()?;
+    let setup = files::last_setup(&data_dir)?.with(args)?;
+    let running = start(&data_dir, &setup).await?;
+    files::keep_setup(&running.data_dir, &setup)?;
+    if !no_agent {
+        running.agent.start();
+        running.wait_for_inventory().await;
+    }
+    let ready = json!({
+        "url": running.url,
+        "data": running.data_dir,
+        "token_file": running.data_dir.join(crate::connection::TOKEN_FILE),
+        "pid": std::process::id(),
+    });
+    out.show(&ready, |style| {
+        format!(
+            "{} at {}\n  data   {}\n  token  {}\n  roots  {}\nStop with Ctrl-C.\n",
+            style.green("Tapemark is up"),
+            style.bold(&running.url),
+            running.data_dir.display(),
+            running
+                .data_dir
+                .join(crate::connection::TOKEN_FILE)
+                .display(),
+            match setup.allow_root.as_slice() {
+                [] => "none: artifacts on this machine need --allow-root DIR".to_owned(),
+                roots => {
+                    let roots: Vec<_> = roots
+                        .iter()
+                        .map(|root| root.display().to_string())
+                        .collect();
+                    roots.join(", ")
+                }
+            }
+        )
+    })?;
+    stop.await;
+    out.note("finishing what is on its way to tape; interrupt again to stop at once");
+    let again = stopped()?;
+    tokio::select! {
+        () = running.shutdown() => Ok(()),
+        () = again => Ok(()),
+    }
+}
+
+/// Starts everything but the agent.
+///
+/// # Errors
+/// As [`up`].
+pub(crate) async fn start(data_dir: &Path, setup: &Setup) -> Result<Running, Failure> {
+    let names = Names::new()?;
+    let listener = TcpListener::bind(setup.listen).await.map_err(|error| {
+        Failure::Usage(format!(
+            "--listen: expected {} to be free: {error}",
+            setup.listen
+        ))
+    })?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let pool = Pool {
+        name: names.pool.clone(),
+        library: names.library.clone(),
+        copies: setup.copies,
+        reserve: setup.reserve(),
+        write_drives: u8::try_from(setup.drives / 2).unwrap_or(u8::MAX).max(1),
+    };
+    let mut config = StackConfig::new(data_dir, pool);
+    config.allowed_roots = setup.allow_root.clone();
+    config.agents = vec![names.agent.clone()];
+    let stack = Stack::start(config).await?;
+    let data_dir = data_dir.canonicalize()?;
+    let tokens = FileTokens::open(data_dir.join("tokens.json"))?;
+    let token = files::operator_token(&data_dir, &tokens)?;
+    stack.agent_token(&names.agent)?;
+    let agent_file =
+        files::write_agent_config(&data_dir, &agent_config(&data_dir, setup, &names, &url)?)?;
+    files::write(&data_dir.join(URL_FILE), url.as_bytes())?;
+    let api = Api {
+        control: stack.control.clone(),
+        tokens: Arc::new(tokens),
+        runs: Arc::new(Histories(stack.runner.clone())),
+        clock: Arc::new(SystemClock),
+        library: names.library.clone(),
+        local: true,
+    };
+    let router = api::router(api).merge(stack.agent_router());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(async move {
+        axum::serve(listener, router)
+            .with_graceful_shutdown(async {
+                // A sender that is gone means the same.
+                let _ = stopped.await;
+            })
+            .await
+    });
+    Ok(Running {
+        url,
+        token,
+        agent: AgentProcess::new(agent_file, &data_dir),
+        control: stack.control.clone(),
+        library: names.library,
+        data_dir,
+        stack,
+        stop,
+        server,
+    })
+}
+
+fn agent_config(
+    data_dir: &Path,
+    setup: &Setup,
+    names: &Names,
+    url: &str,
+) -> Result<AgentConfig, Failure> {
+    let keys = data_dir.join("keys");
+    let (identity_file, recipient) = files::age_identity(&keys)?;
+    Ok(AgentConfig {
+        agent: names.agent.clone(),
+        control: ControlConfig {
+            url: url.to_owned(),
+            token: None,
+            token_file: Some(keys.join(format!("agent-{}.token", names.agent))),
+        },
+        library: LibraryConfig::Simulated(SimulatedLibrary {
+            id: names.library.clone(),
+            dir: data_dir.join("library"),
+            drives: setup.drives,
+            slots: setup.slots,
+            capacity: Bytes(setup.capacity.0),
+            timing: setup.timing,
+            faults: setup.faults.clone(),
+        }),
+        recipients: vec![recipient],
+        identity_file: Some(identity_file),
+        journal_dir: data_dir.join("agent"),
+        restore_roots: vec![data_dir.join("restore")],
+        batch: BatchLimits::default(),
+        pace: Pace::default(),
+    })
+}
+
+impl Running {
+    /// Waits until the agent has said what is in the library, so that the first submission
+    /// finds volumes.
+    pub(crate) async fn wait_for_inventory(&self) {
+        let known = async {
+            loop {
+                match self
+                    .control
+                    .volumes(&Principal::Operator, &self.library)
+                    .await
+                {
+                    Ok(list) if !list.is_empty() => return,
+                    _ => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        };
+        if tokio::time::timeout(INVENTORY_TIMEOUT, known)
+            .await
+            .is_err()
+        {
+            tracing::warn!("the agent has not reported an inventory; see agent.log");
+        }
+    }
+
+    /// Stops: the agent first, which finishes its batch, then the API, then the rest.
+    pub(crate) async fn shutdown(self) {
+        self.agent.stop().await;
+        // A server that is gone already needs no telling.
+        let _ = self.stop.send(());
+        if tokio::time::timeout(GOODBYE, self.server).await.is_err() {
+            tracing::info!("requests under way are cut off");
+        }
+        self.stack.shutdown().await;
+        // A stale file would only make the next command's message less clear.
+        let _ = std::fs::remove_file(self.data_dir.join(URL_FILE));
+    }
+}
+
+/// The runner's histories for the API.
+struct Histories(Runner);
+
+#[async_trait]
+impl RunHistory for Histories {
+    async fn history(&self, run: &RunId) -> Result<Vec<Value>, Refusal> {
+        self.0.history(run).await.map_err(|error| {
+            let code = match error {
+                RunnerError::NotFound(_) => Code::NotFound,
+                RunnerError::Unavailable(_) => Code::Transient,
+                _ => Code::Internal,
+            };
+            Refusal::new(code, error.to_string())
+        })
+    }
+}
