@@ -16,6 +16,10 @@ use crate::library::SharedDrive;
 use crate::trouble::Trouble;
 
 /// A proven volume.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one value a drive, moved once a call"
+)]
 pub(crate) enum Medium {
     /// Open for appending, and for reading.
     Writing(VolumeWriter<HeldDrive>),

@@ -99,9 +99,12 @@ async fn after_a_reset_the_tape_is_proven_again_and_the_work_done() {
         ));
     }
     assert_eq!(rig.sim.pending_faults(), 0, "the reset came");
-    let state = rig.control.state.lock();
-    assert!(state.drive_faults.is_empty() && state.volumes[&V1.parse().unwrap()].fault.is_none());
-    drop(state);
+    {
+        let state = rig.control.state.lock();
+        assert!(
+            state.drive_faults.is_empty() && state.volumes[&V1.parse().unwrap()].fault.is_none()
+        );
+    }
     agent.stop().await;
 }
 
