@@ -135,7 +135,7 @@ fn invalid(diagnostics: &[Diagnostic]) -> Value {
         .iter()
         .map(|found| match &found.location {
             Some(location) => format!("{}: {} at {location}", found.code, found.message),
-            None => format!("{}: {}", found.code, found.message),
+            None => format!("{}: {} at null", found.code, found.message),
         })
         .collect();
     let cause = format!("Invalid State Machine Definition: '{}'", all.join(", "));

@@ -197,6 +197,9 @@ fn argument_value(kind: &Kind, text: &str, view: &View<'_>) -> Result<Value, Fau
         Ok(Found::Value(value)) => Ok(value),
         Ok(Found::BeyondEnd) => Err(miss(&view.input.to_string())),
         Err(QueryError::Missing { document, .. }) => Err(miss(&document)),
+        // A call is no path by itself: the whole input is an argument like any other.
+        Err(QueryError::NullInput) if text == "$" => Ok(Value::Null),
+        Err(QueryError::NullInput) => Err(miss("null")),
         Err(QueryError::Function { message, missing }) => Err(Fault { message, missing }),
     }
 }

@@ -45,6 +45,7 @@ mod engine;
 mod event;
 mod execution;
 mod intrinsic;
+mod java;
 mod json;
 pub mod limits;
 mod machine;

@@ -85,9 +85,15 @@ impl JsonPath {
         self.steps.is_empty() && self.function.is_none()
     }
 
-    /// Whether the path selects at most one node.
+    /// Whether the path selects at most one node. Several names at its end make one object.
     pub(crate) fn is_definite(&self) -> bool {
-        self.steps.iter().all(Step::is_definite)
+        match self.steps.split_last() {
+            None => true,
+            Some((last, before)) => {
+                before.iter().all(Step::is_definite)
+                    && (last.is_definite() || matches!(last, Step::Property(_)))
+            }
+        }
     }
 
     /// Whether the path is a Reference Path: it can only name one node, by members and

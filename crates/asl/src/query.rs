@@ -67,6 +67,8 @@ pub(crate) enum QueryError {
         message: String,
         document: String,
     },
+    /// A path was applied to an input that is null.
+    NullInput,
     /// An intrinsic function failed; the message names the whole expression. `missing` says that
     /// the reason was an argument's path.
     Function { message: String, missing: bool },
@@ -156,6 +158,7 @@ pub(crate) fn select(kind: &Kind, text: &str, view: &View<'_>) -> Result<Found, 
         document: document.to_string(),
     };
     match kind {
+        Kind::Input(_) if view.input.is_null() => Err(QueryError::NullInput),
         Kind::Input(path) if path.is_root() => Ok(Found::Value(view.input.clone())),
         Kind::Input(path) => path.select(view.input).map_err(|m| missing(m, view.input)),
         Kind::Context(path) => path

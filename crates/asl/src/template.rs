@@ -4,6 +4,9 @@ use serde_json::{Map, Value};
 
 use crate::query::{Query, QueryError, View};
 
+/// What Step Functions says of a path applied to an input that is null.
+const NULL_INPUT: &str = "Unable to apply Path transformation to null or empty input.";
+
 /// A compiled template.
 #[derive(Debug, Clone)]
 pub(crate) enum Template {
@@ -36,6 +39,10 @@ impl TemplateError {
                     "The JSONPath '{path}' specified for the field '{field}' could not be found \
                      in the input '{document}'"
                 ),
+                intrinsic: false,
+            },
+            QueryError::NullInput => TemplateError {
+                message: NULL_INPUT.to_owned(),
                 intrinsic: false,
             },
             QueryError::Function { message, missing } => TemplateError {

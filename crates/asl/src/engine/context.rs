@@ -129,7 +129,9 @@ impl Kernel<'_> {
             QueryError::Missing { path, message, .. } => {
                 self.runtime(id, &format!("Invalid path '{path}' : {message}"))
             }
-            QueryError::Function { .. } => self.template_fault(id, &TemplateError::new(error, "")),
+            QueryError::NullInput | QueryError::Function { .. } => {
+                self.template_fault(id, &TemplateError::new(error, ""))
+            }
         }
     }
 

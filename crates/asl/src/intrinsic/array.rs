@@ -3,6 +3,7 @@
 use serde_json::{Number, Value};
 
 use super::Given;
+use crate::java::first_below;
 use crate::limits::MAX_RANGE_ITEMS;
 use crate::query::View;
 use crate::random::seeded_bits;
@@ -97,15 +98,19 @@ pub(super) fn add(given: &[Given]) -> Result<Value, String> {
 pub(super) fn random(given: &[Given], view: &View<'_>) -> Result<Value, String> {
     let from = rounded(&given[0], "the start")?;
     let to = rounded(&given[1], "the end")?;
-    let bits = match given.get(2) {
-        None => view.draw.borrow_mut().bits(),
-        Some(seed) => seeded_bits(rounded(seed, "the seed")?),
+    let seed = match given.get(2) {
+        None => None,
+        Some(seed) => Some(rounded(seed, "the seed")?),
     };
     let span = i128::from(to) - i128::from(from);
     if span <= 0 {
         return Err("the start must be less than the end".to_owned());
     }
-    let offset = i128::from(bits) % span;
+    let offset = match (seed, i32::try_from(span)) {
+        (None, _) => i128::from(view.draw.borrow_mut().bits()) % span,
+        (Some(seed), Ok(bound)) => i128::from(first_below(seed, bound)),
+        (Some(seed), Err(_)) => i128::from(seeded_bits(seed)) % span,
+    };
     let drawn = i128::from(from) + offset;
     i64::try_from(drawn)
         .map(|n| Value::Number(Number::from(n)))

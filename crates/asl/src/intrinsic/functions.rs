@@ -16,7 +16,7 @@ pub(super) fn call(function: Function, given: &[Given], view: &View<'_>) -> Resu
     match function {
         Function::Format => format(given).map(Value::String),
         Function::StringToJson => string_to_json(text(&given[0], "the argument")?),
-        Function::JsonToString => Ok(Value::String(given[0].value.to_string())),
+        Function::JsonToString => Ok(Value::String(crate::java::json(&given[0].value))),
         Function::Array => Ok(given.iter().map(|g| g.value.clone()).collect()),
         Function::ArrayPartition => array::partition(given),
         Function::ArrayContains => array::contains(given),
@@ -82,10 +82,7 @@ fn format(given: &[Given]) -> Result<String, String> {
                 let value = values
                     .next()
                     .ok_or("there are more occurrences of {} than arguments")?;
-                match &value.value {
-                    Value::String(text) => out.push_str(text),
-                    other => out.push_str(&other.to_string()),
-                }
+                crate::java::show(&value.value, &mut out);
             }
             other => out.push(other),
         }

@@ -33,18 +33,24 @@ pub(super) fn find<'a>(
         steps: &path.steps,
         hits: Vec::new(),
         fuel,
+        absent: false,
     };
-    walk.step(0, Some(root), "$", true)?;
+    match walk.step(0, Some(root), "$", true) {
+        Ok(()) => {}
+        // Step Functions answers a path that could select several nodes with none of them.
+        Err(_) if walk.absent && !path.is_definite() => walk.hits.clear(),
+        Err(message) => return Err(message),
+    }
     let hits = walk.hits;
     let found = if path.is_definite() {
         match hits.last() {
             None => return Err(format!("No results for path: {}", describe(path))),
-            Some(node) => node.map(Cow::Borrowed),
+            Some(node) => node.clone(),
         }
     } else {
         let all = hits
             .into_iter()
-            .map(|node| node.cloned().unwrap_or(Value::Null));
+            .map(|node| node.map_or(Value::Null, Cow::into_owned));
         Some(Cow::Owned(Value::Array(all.collect())))
     };
     match path.function {
@@ -78,8 +84,10 @@ fn describe(path: &JsonPath) -> String {
 struct Walk<'a, 'p> {
     root: &'a Value,
     steps: &'p [Step],
-    hits: Vec<Node<'a>>,
+    hits: Vec<Option<Cow<'a, Value>>>,
     fuel: &'p Cell<usize>,
+    /// Whether the walk failed because something on the way is not there.
+    absent: bool,
 }
 
 impl<'a, 'p> Walk<'a, 'p> {
@@ -94,7 +102,7 @@ impl<'a, 'p> Walk<'a, 'p> {
         let steps = self.steps;
         burn(self.fuel, 1)?;
         let Some(step) = steps.get(at) else {
-            self.hits.push(node);
+            self.hits.push(node.map(Cow::Borrowed));
             return Ok(());
         };
         match step {
@@ -116,7 +124,7 @@ impl<'a, 'p> Walk<'a, 'p> {
                 Ok(())
             }
             Step::Index(indexes) => {
-                let Some(items) = array(node, step, place, definite)? else {
+                let Some(items) = self.array(node, step, place, definite)? else {
                     return Ok(());
                 };
                 let single = indexes.len() == 1;
@@ -137,15 +145,23 @@ impl<'a, 'p> Walk<'a, 'p> {
                 Ok(())
             }
             Step::Slice(from, to) => {
-                let Some(items) = array(node, step, place, definite)? else {
+                let Some(items) = self.array(node, step, place, definite)? else {
                     return Ok(());
                 };
                 let length = items.len() as i64;
-                let clamp = |end: i64| (if end < 0 { end + length } else { end }).clamp(0, length);
-                let from = clamp(from.unwrap_or(0));
-                let to = clamp(to.unwrap_or(length));
+                let from_end = |end: i64| if end < 0 { end + length } else { end };
+                // With both ends, Jayway counts only the items from the end, not the ends.
+                let (from, to) = match (*from, *to) {
+                    (Some(from), Some(to)) => (from, to.min(length)),
+                    (from, to) => (
+                        from_end(from.unwrap_or(0)).max(0),
+                        from_end(to.unwrap_or(length)).min(length),
+                    ),
+                };
                 for index in from..to {
-                    let item = usize::try_from(index).ok().and_then(|i| items.get(i));
+                    let item = usize::try_from(from_end(index))
+                        .ok()
+                        .and_then(|i| items.get(i));
                     self.lenient(at + 1, item, &format!("{place}[{index}]"))?;
                 }
                 Ok(())
@@ -199,6 +215,7 @@ impl<'a, 'p> Walk<'a, 'p> {
             if !definite {
                 return Ok(());
             }
+            self.absent = true;
             return Err(format!(
                 "Expected to find an object with property {} in path {place} but found '{}'. This \
                  is not a json object according to the JsonProvider: \
@@ -213,8 +230,19 @@ impl<'a, 'p> Walk<'a, 'p> {
             return match members.get(name) {
                 Some(value) => self.step(at + 1, Some(value), &here, definite),
                 None if leaf || !definite => Ok(()),
-                None => Err(format!("Missing property in path {here}")),
+                None => {
+                    self.absent = true;
+                    Err(format!("Missing property in path {here}"))
+                }
             };
+        }
+        if leaf {
+            let named = names.iter().filter_map(|name| members.get_key_value(name));
+            let merged = named.map(|(name, value)| (name.clone(), value.clone()));
+            burn(self.fuel, names.len())?;
+            let merged = Value::Object(merged.collect());
+            self.hits.push(Some(Cow::Owned(merged)));
+            return Ok(());
         }
         for name in names {
             if let Some(value) = members.get(name) {
@@ -227,8 +255,16 @@ impl<'a, 'p> Walk<'a, 'p> {
     /// `..` followed by the step at `at`, on this node and all below it.
     fn scan(&mut self, at: usize, value: &'a Value, place: &str) -> Result<(), String> {
         burn(self.fuel, 1)?;
-        if self.scan_applies(at, value) {
-            self.lenient(at, Some(value), place)?;
+        if self.scan_applies(at, value)? {
+            match value {
+                // A list that fits is gone through whole, whatever the step would pick of it.
+                Value::Array(items) if at + 1 < self.steps.len() => {
+                    for (index, item) in items.iter().enumerate() {
+                        self.lenient(at + 1, Some(item), &format!("{place}[{index}]"))?;
+                    }
+                }
+                _ => self.lenient(at, Some(value), place)?,
+            }
         }
         match value {
             Value::Object(members) => {
@@ -246,34 +282,40 @@ impl<'a, 'p> Walk<'a, 'p> {
         Ok(())
     }
 
-    fn scan_applies(&self, at: usize, value: &Value) -> bool {
-        match (self.steps.get(at), value) {
+    fn scan_applies(&self, at: usize, value: &Value) -> Result<bool, String> {
+        Ok(match (self.steps.get(at), value) {
             (Some(Step::Property(names)), Value::Object(members)) => {
-                names.iter().any(|name| members.contains_key(name))
+                let leaf = at + 1 == self.steps.len();
+                names.iter().all(|name| members.contains_key(name)) || (names.len() > 1 && !leaf)
             }
             (Some(Step::Index(_) | Step::Slice(..)), Value::Array(_)) => true,
             (Some(Step::Wildcard), Value::Array(_) | Value::Object(_)) => true,
-            // An object that passes is met as a member or item of its container.
-            (Some(Step::Filter(_)), Value::Array(_)) => true,
+            (Some(Step::Filter(filter)), Value::Array(_) | Value::Object(_)) => {
+                filter.accepts(value, self.root, self.fuel)?
+            }
             _ => false,
-        }
+        })
     }
-}
 
-fn array<'a>(
-    node: Node<'a>,
-    step: &Step,
-    place: &str,
-    definite: bool,
-) -> Result<Option<&'a Vec<Value>>, String> {
-    match node {
-        Some(Value::Array(items)) => Ok(Some(items)),
-        _ if !definite => Ok(None),
-        None => Err(format!("The path {place} is null")),
-        Some(other) => Err(format!(
-            "Filter: {} can only be applied to arrays. Current context is: {other}",
-            step.describe()
-        )),
+    fn array(
+        &mut self,
+        node: Node<'a>,
+        step: &Step,
+        place: &str,
+        definite: bool,
+    ) -> Result<Option<&'a Vec<Value>>, String> {
+        match node {
+            Some(Value::Array(items)) => Ok(Some(items)),
+            _ if !definite => Ok(None),
+            None => {
+                self.absent = true;
+                Err(format!("The path {place} is null"))
+            }
+            Some(other) => Err(format!(
+                "Filter: {} can only be applied to arrays. Current context is: {other}",
+                step.describe()
+            )),
+        }
     }
 }
 

@@ -127,7 +127,15 @@ fn the_dialect() {
         ("$.['bike'].['p']", "20"),
         ("$.book.[?(@.p <= 8)].t", r#"["A"]"#),
         (r#"$.odd['Test\""Name"']"#, "5"),
-        ("$.bike['p','a b']", "[20,1]"),
+        ("$.bike['p','a b','no']", r#"{"p":20,"a b":1}"#),
+        (
+            "$.book[*]['t','p']",
+            r#"[{"t":"A","p":8},{"t":"B","p":12},{"t":"C","p":9}]"#,
+        ),
+        ("$.book[0,1]['t','tags'][0]", r#"["x"]"#),
+        // An end counted from the back is only taken where the other end is left out.
+        ("$.book[0:-1].t", "[]"),
+        ("$.book[-2:2].p", "[12,9,8,12]"),
         ("$.bike.*", "[20,1]"),
         ("$.book[?(@.p < 10)].t", r#"["A","C"]"#),
         ("$.book[?(@.isbn)].t", r#"["C"]"#),
@@ -136,7 +144,9 @@ fn the_dialect() {
         ("$.book[?(@.t =~ /[ab]/i)].t", r#"["A","B"]"#),
         ("$.book[?(@.t in ['C'])].p", "[9]"),
         ("$.book[?(@.p < $.bike.p)].p", "[8,12,9]"),
-        ("$..[?(@.p == 20)].p", "[]"),
+        ("$..[?(@.p == 20)].p", "[20]"),
+        ("$..[?(@.p < 10)].t", r#"["A","C"]"#),
+        ("$..[?(@ == 'x')]", "[]"),
         ("$..book[0].t", r#"["A"]"#),
         ("$.book.length()", "3"),
         ("$.book[0].tags.length()", "2"),
@@ -145,6 +155,27 @@ fn the_dialect() {
         let result = through(json!({ "Parameters": { "r.$": path } }), store.clone());
         assert_eq!(result, format!("{{\"r\":{expected}}}"), "{path}");
     }
+}
+
+#[test]
+fn a_path_cannot_be_applied_to_null() {
+    let cause = "States.Runtime: Unable to apply Path transformation to null or empty input.";
+    for fields in [
+        json!({ "Parameters": { "r.$": "$" } }),
+        json!({ "Parameters": { "r.$": "$.a" } }),
+        json!({ "InputPath": "$.a" }),
+        json!({ "Result": null, "OutputPath": "$.a" }),
+    ] {
+        assert_eq!(through(fields.clone(), json!(null)), cause, "{fields}");
+    }
+    for fields in [
+        json!({}),
+        json!({ "Parameters": { "r": 1 }, "ResultPath": null }),
+    ] {
+        assert_eq!(through(fields, json!(null)), "null");
+    }
+    let fields = json!({ "Parameters": { "r.$": "States.Format('{}', $)" } });
+    assert_eq!(through(fields, json!(null)), r#"{"r":"null"}"#);
 }
 
 #[test]

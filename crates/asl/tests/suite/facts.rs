@@ -53,10 +53,24 @@ fn wildcards_and_slices_without_a_match_give_an_empty_list() {
         "$..no",
         "$.list[?(@.n > 9)]",
         "$.one.*.no",
+        "$.no[*]",
+        "$.no[1:]",
+        "$.no.deep[:1].x",
+        "$.one.a.x[*]",
+        "$.no[?(@.n > 9)]",
     ] {
         let fields = json!({ "Parameters": { "r.$": path } });
         let input = json!({ "list": [{ "n": 1 }], "one": { "a": 1 } });
         assert_eq!(through(fields, input), r#"{"r":[]}"#, "{path}");
+    }
+}
+
+#[test]
+fn a_slice_of_what_is_no_list_is_a_runtime_error() {
+    for path in ["$[1:5]", "$.one[:1]"] {
+        let fields = json!({ "Parameters": { "r.$": path } });
+        let found = through(fields, json!({ "one": { "a": 1 } }));
+        assert!(found.starts_with("States.Runtime: The JSONPath"), "{found}");
     }
 }
 
