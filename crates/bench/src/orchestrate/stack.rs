@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use serde::Deserialize;
 
 use super::client::Client;
 use super::process::{self, Usage};
@@ -19,10 +20,16 @@ const STOP: Duration = Duration::from_secs(30);
 /// A running stack. Killed when dropped.
 pub struct Stack {
     child: Child,
-    data: PathBuf,
     log: PathBuf,
     /// Its API.
     pub client: Client,
+}
+
+/// What `tapemark up --json` says on standard output once it is ready.
+#[derive(Debug, Deserialize)]
+struct Ready {
+    url: String,
+    token_file: PathBuf,
 }
 
 /// The `tapemark` binary: the one named; else, under `cargo run`, one built now by the same
@@ -79,8 +86,9 @@ impl Stack {
         let data = dir.join("data");
         fs::create_dir_all(&data)?;
         let log = dir.join("stack.log");
+        let ready = dir.join("ready.json");
         let child = Command::new(binary)
-            .arg("up")
+            .args(["--json", "up"])
             .arg("--data")
             .arg(&data)
             .args(["--listen", "127.0.0.1:0"])
@@ -91,32 +99,31 @@ impl Stack {
             .env_remove("TAPEMARK_TOKEN")
             .env("TAPEMARK_LOG", "warn")
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(File::create(&ready)?)
             .stderr(File::create(&log)?)
             .spawn()
             .with_context(|| format!("starting {} up", binary.display()))?;
         let mut stack = Self {
             child,
-            client: Client::new("http://127.0.0.1:0", "")?,
-            data,
             log,
+            client: Client::new("http://127.0.0.1:0", "")?,
         };
-        stack.until_ready().await?;
+        stack.until_ready(&ready).await?;
         Ok(stack)
     }
 
-    async fn until_ready(&mut self) -> anyhow::Result<()> {
+    async fn until_ready(&mut self, ready: &Path) -> anyhow::Result<()> {
         let begin = Instant::now();
         while begin.elapsed() < START {
             if let Some(status) = self.child.try_wait()? {
-                anyhow::bail!(
-                    "the stack ended with {status} before it answered: {}",
-                    self.last_words()
-                );
+                let words = self.last_words();
+                anyhow::bail!("the stack ended with {status} before it answered: {words}");
             }
-            let read = |name: &str| fs::read_to_string(self.data.join(name)).ok();
-            if let (Some(url), Some(token)) = (read("url"), read("operator.token")) {
-                self.client = Client::new(url.trim(), token.trim())?;
+            // Half a document is no document yet.
+            if let Ok(ready) = serde_json::from_str::<Ready>(&fs::read_to_string(ready)?) {
+                let token = fs::read_to_string(&ready.token_file)
+                    .with_context(|| format!("reading {}", ready.token_file.display()))?;
+                self.client = Client::new(&ready.url, token.trim())?;
                 if self.client.is_ready().await {
                     return Ok(());
                 }
