@@ -86,6 +86,7 @@ pub(crate) async fn restore(out: &Out, client: &Client, args: RestoreArgs) -> Re
     for target in &targets {
         done.push(bring_back(out, client, target, &args).await?);
     }
+    flush_to_disk(&args.to).await?;
     let artifacts: usize = done.iter().map(|one| one.artifacts).sum();
     let total: u64 = done.iter().map(|one| one.bytes).sum();
     let answer = json!({ "restored": done, "artifacts": artifacts, "bytes": total });
@@ -263,6 +264,18 @@ pub(crate) async fn wait_for_restore(
     }
 }
 
+/// What was restored is on disk when the command says so: one flush of the file system
+/// costs less than one for each of 10,000 files.
+async fn flush_to_disk(directory: &Path) -> Result<(), Failure> {
+    let directory = directory.to_owned();
+    tokio::task::spawn_blocking(move || {
+        let handle = std::fs::File::open(directory)?;
+        Ok::<_, std::io::Error>(rustix::fs::syncfs(handle)?)
+    })
+    .await??;
+    Ok(())
+}
+
 /// Fetches one artifact under a name of its own, compares, then gives it its name.
 async fn fetch(
     client: &Client,
@@ -288,7 +301,7 @@ async fn fetch(
         file.write_all(&chunk).await?;
         bar.inc(chunk.len() as u64);
     }
-    file.sync_all().await?;
+    file.flush().await?;
     let found = model::Sha256(digest.finalize().into()).to_hex();
     if size != artifact.size || found != artifact.sha256 {
         let message = format!(

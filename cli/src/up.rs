@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use api::{Api, FileTokens, RunHistory};
 use async_trait::async_trait;
+use axum::serve::ListenerExt;
 use control::Principal;
 use embedded::{Runner, RunnerError, Stack, StackConfig, SystemClock};
 use model::{AgentId, Bytes, Code, LibraryId, Pool, PoolName, Refusal, RunId};
@@ -160,6 +161,11 @@ pub(crate) async fn start(data_dir: &Path, setup: &Setup) -> Result<Running, Fai
     };
     let router = api::router(api).merge(stack.agent_router());
     let (stop, stopped) = oneshot::channel::<()>();
+    // Without this a small answer in two writes waits 40 ms for the asker's delayed ACK.
+    let listener = listener.tap_io(|stream| {
+        // A connection that is gone needs no option.
+        let _ = stream.set_nodelay(true);
+    });
     let server = tokio::spawn(async move {
         axum::serve(listener, router)
             .with_graceful_shutdown(async {

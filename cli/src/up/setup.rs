@@ -16,9 +16,12 @@ const RESERVE: Bytes = Bytes::gib(1);
 
 /// What `tapemark up` is told. What is left out is as at the last start.
 #[derive(Args, Clone, Debug, Default)]
-#[command(after_help = "\
+#[command(
+    args_override_self = true,
+    after_help = "\
 The data directory keeps everything: catalogue, keys, pinned artifacts, and the simulated
-library. Killing the stack at any moment is safe; start it again and it goes on.")]
+library. Killing the stack at any moment is safe; start it again and it goes on."
+)]
 pub(crate) struct UpArgs {
     /// Address to listen on; loopback only [default: 127.0.0.1:7400]
     #[arg(long, value_name = "ADDR")]
