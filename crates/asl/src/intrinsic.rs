@@ -184,11 +184,16 @@ impl Call {
 }
 
 /// The value of a path argument. Unlike in a payload template, an index beyond the end of an
-/// array is a miss here.
+/// array is a miss here, and a miss in the context object is told as one in the input, with one
+/// `$` less.
 fn argument_value(kind: &Kind, text: &str, view: &View<'_>) -> Result<Value, Fault> {
+    let told = match kind {
+        Kind::Context(_) => &text[1..],
+        _ => text,
+    };
     let miss = |document: &str| Fault {
         message: format!(
-            "The JsonPath argument for the field '{text}' could not be found in the input \
+            "The JsonPath argument for the field '{told}' could not be found in the input \
              '{document}'"
         ),
         missing: true,
@@ -196,6 +201,14 @@ fn argument_value(kind: &Kind, text: &str, view: &View<'_>) -> Result<Value, Fau
     match select(kind, text, view) {
         Ok(Found::Value(value)) => Ok(value),
         Ok(Found::BeyondEnd) => Err(miss(&view.input.to_string())),
+        // A filter on a value of the wrong kind speaks for itself.
+        Err(QueryError::Missing { message, .. }) if message.starts_with("Filter: ") => Err(Fault {
+            message,
+            missing: true,
+        }),
+        Err(QueryError::Missing { .. }) if matches!(kind, Kind::Context(_)) => {
+            Err(miss(&view.input.to_string()))
+        }
         Err(QueryError::Missing { document, .. }) => Err(miss(&document)),
         // A call is no path by itself: the whole input is an argument like any other.
         Err(QueryError::NullInput) if text == "$" => Ok(Value::Null),

@@ -246,6 +246,27 @@ fn an_index_beyond_the_end_is_null_in_a_template_and_missing_in_a_call() {
 }
 
 #[test]
+fn a_call_tells_a_miss_in_the_context_object_as_one_in_the_input() {
+    for (argument, reason) in [
+        (
+            "$$.Nope.Deep",
+            "The JsonPath argument for the field '$.Nope.Deep' could not be found in the input \
+             '{\"a\":1}'",
+        ),
+        (
+            "$.a[0]",
+            "Filter: [0] can only be applied to arrays. Current context is: 1",
+        ),
+    ] {
+        let call = format!("States.Format('{{}}', {argument})");
+        assert_eq!(
+            through(json!({ "Parameters": { "v.$": call } }), json!({ "a": 1 })),
+            format!("States.Runtime: The function '{call}' had the following error: {reason}")
+        );
+    }
+}
+
+#[test]
 fn the_first_states_event_and_the_timeout_of_the_machine_point_to_nothing() {
     let machine = json!({ "TimeoutSeconds": 1, "StartAt": "S",
         "States": { "S": { "Type": "Wait", "Seconds": 3, "End": true } } });
