@@ -70,10 +70,8 @@ impl Kernel<'_> {
         if let Some(token) = extra.token {
             context.insert("Task".to_owned(), json!({ "Token": token }));
         }
-        if let Some(item) = extra
-            .item
-            .or_else(|| chain.and_then(|chain| chain.item.as_deref()))
-        {
+        // Only the selector of the Map sees the item; the states of the iteration do not.
+        if let Some(item) = extra.item {
             let item = json!({ "Item": { "Index": item.index, "Value": item.value } });
             context.insert("Map".to_owned(), item);
         }

@@ -1,7 +1,7 @@
 //! How data moves: paths, templates, results, variables, the context object.
 
 use expect_test::expect;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{FUNCTION, history, one, outcome, pass, run, run_with, through};
 
@@ -211,11 +211,39 @@ fn map_items_and_their_selector() {
     let map = json!({ "Type": "Map", "InputPath": "$.scoped", "ItemsPath": "$$.Execution.Input.ids", "End": true,
         "ItemSelector": { "id.$": "$$.Map.Item.Value", "at.$": "$$.Map.Item.Index", "k.$": "$.k" },
         "ItemProcessor": { "StartAt": "I", "States": {
-            "I": pass(json!({ "Parameters": { "item.$": "$", "seen.$": "$$.Map.Item.Index" } })) } } });
+            "I": pass(json!({ "Parameters": { "item.$": "$" } })) } } });
     let input = json!({ "ids": ["a", "b"], "scoped": { "k": 7 } });
     assert_eq!(
         outcome(&run(&one(map), input)),
-        r#"[{"item":{"id":"a","at":0,"k":7},"seen":0},{"item":{"id":"b","at":1,"k":7},"seen":1}]"#
+        r#"[{"item":{"id":"a","at":0,"k":7}},{"item":{"id":"b","at":1,"k":7}}]"#
+    );
+}
+
+#[test]
+fn the_states_of_an_iteration_do_not_see_its_item_in_the_context() {
+    let map = |state: Value| {
+        one(
+            json!({ "Type": "Map", "End": true, "ItemProcessor": { "StartAt": "I", "States": { "I": state } } }),
+        )
+    };
+    let inner = pass(json!({ "Parameters": { "v.$": "$$.Map.Item.Value" } }));
+    let result = run(&map(inner), json!([1]));
+    assert_eq!(result["error"], "States.Runtime");
+    let cause = result["cause"].as_str().expect("a cause");
+    assert!(
+        cause.contains(
+            "The JSONPath '$$.Map.Item.Value' specified for the field 'v.$' could not be found in \
+             the input '{\"Execution\":{\"Id\":"
+        ),
+        "{cause}"
+    );
+    assert!(!cause.contains(r#""Map""#), "{cause}");
+    let nested = json!({ "Type": "Map", "End": true,
+        "ItemSelector": { "v.$": "$$.Map.Item.Value", "outer.$": "$" },
+        "ItemProcessor": { "StartAt": "J", "States": { "J": pass(json!({})) } } });
+    assert_eq!(
+        outcome(&run(&map(nested), json!([[1], [2]]))),
+        r#"[[{"v":1,"outer":[1]}],[{"v":2,"outer":[2]}]]"#
     );
 }
 
