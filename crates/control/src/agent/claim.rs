@@ -19,7 +19,7 @@ const LOOK_AHEAD: u32 = model::MAX_GROUP_MEMBERS as u32;
 impl Control {
     /// Gives a session work on its volume, in order; of the first of `kinds` that has
     /// some. A group is not cut unless it does not fit in one answer. Waits up to
-    /// `wait_ms`.
+    /// `wait_ms`, but not while other volumes wait for a drive.
     ///
     /// # Errors
     /// `FenceLost`; `InvalidRequest` before the session is ready.
@@ -42,10 +42,11 @@ impl Control {
                     break;
                 }
             }
-            if !items.is_empty() || !self.wait(&library, ticket, deadline).await {
-                let others_waiting = self
-                    .others_waiting(&library, &question.session.volume)
-                    .await?;
+            let others_waiting = self
+                .others_waiting(&library, &question.session.volume)
+                .await?;
+            // Who has nothing to do must not keep a drive from those who have.
+            if !items.is_empty() || others_waiting || !self.wait(&library, ticket, deadline).await {
                 return Ok(ClaimAnswer {
                     items,
                     others_waiting,
