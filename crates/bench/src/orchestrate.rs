@@ -82,6 +82,9 @@ pub struct Report {
     pub agent_rss_mib: f64,
     /// Seconds a checkpoint of the second run, divided by those of the first.
     pub cost_growth_10x: Option<f64>,
+    /// The same in processor seconds of stack and agent: less at the mercy of who else uses
+    /// the machine.
+    pub cpu_growth_10x: Option<f64>,
     /// The first run in detail.
     pub first: Load,
     /// The second run in detail.
@@ -142,6 +145,7 @@ pub async fn orchestrate(settings: &Settings) -> anyhow::Result<Report> {
         ),
     };
     let a_checkpoint = |load: &Load| load.seconds / load.checkpoints as f64;
+    let cpu = |load: &Load| (load.stack.cpu_s + load.agent.cpu_s) / load.checkpoints as f64;
     let rss = second
         .iter()
         .map(|load| load.agent.rss_mib)
@@ -154,6 +158,9 @@ pub async fn orchestrate(settings: &Settings) -> anyhow::Result<Report> {
         cost_growth_10x: second
             .as_ref()
             .map(|second| round(a_checkpoint(second) / a_checkpoint(&first), 3)),
+        cpu_growth_10x: second
+            .as_ref()
+            .map(|second| round(cpu(second) / cpu(&first), 3)),
         first,
         second,
         machine,
