@@ -3,6 +3,8 @@
 
 mod child;
 mod files;
+#[cfg(feature = "s3")]
+mod s3;
 mod setup;
 
 use std::path::{Path, PathBuf};
@@ -13,7 +15,7 @@ use api::{Api, FileTokens, RunHistory};
 use async_trait::async_trait;
 use axum::serve::ListenerExt;
 use control::Principal;
-use embedded::{Runner, RunnerError, Stack, StackConfig, SystemClock};
+use embedded::{Runner, RunnerError, S3Source, Stack, StackConfig, SystemClock};
 use model::{AgentId, Bytes, Code, LibraryId, Pool, PoolName, Refusal, RunId};
 use serde_json::{Value, json};
 use tapemark_agent::{
@@ -143,6 +145,7 @@ pub(crate) async fn start(data_dir: &Path, setup: &Setup) -> Result<Running, Fai
     let mut config = StackConfig::new(data_dir, pool);
     config.allowed_roots = setup.allow_root.clone();
     config.agents = vec![names.agent.clone()];
+    config.s3 = s3_source(setup).await?;
     let stack = Stack::start(config).await?;
     let data_dir = data_dir.canonicalize()?;
     let tokens = FileTokens::open(data_dir.join("tokens.json"))?;
@@ -185,6 +188,28 @@ pub(crate) async fn start(data_dir: &Path, setup: &Setup) -> Result<Running, Fai
         stop,
         server,
     })
+}
+
+#[cfg(feature = "s3")]
+async fn s3_source(setup: &Setup) -> Result<Option<Arc<dyn S3Source>>, Failure> {
+    if !setup.s3 {
+        return Ok(None);
+    }
+    let connection = aws::Connection {
+        endpoint: setup.s3_endpoint.clone(),
+    };
+    let store = aws::ArtifactStore::connect(&connection).await;
+    Ok(Some(Arc::new(s3::FromS3(store))))
+}
+
+#[cfg(not(feature = "s3"))]
+async fn s3_source(setup: &Setup) -> Result<Option<Arc<dyn S3Source>>, Failure> {
+    if setup.s3 {
+        return Err(Failure::Usage(
+            "--s3: expected a tapemark built with the feature `s3`".to_owned(),
+        ));
+    }
+    Ok(None)
 }
 
 fn agent_config(

@@ -51,6 +51,13 @@ pub(crate) struct UpArgs {
     /// A fault script for the simulated library, JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) faults: Option<PathBuf>,
+    /// Take artifacts from S3, too. Credentials and region come from the environment, as for
+    /// every AWS tool
+    #[arg(long)]
+    pub(crate) s3: bool,
+    /// Another S3 endpoint than AWS's own
+    #[arg(long, value_name = "URL", requires = "s3")]
+    pub(crate) s3_endpoint: Option<String>,
     /// Do not start the agent
     #[arg(long)]
     pub(crate) no_agent: bool,
@@ -114,6 +121,9 @@ pub(crate) struct Setup {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) faults: Option<PathBuf>,
     pub(crate) timing: Timing,
+    pub(crate) s3: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) s3_endpoint: Option<String>,
 }
 
 impl Default for Setup {
@@ -128,6 +138,8 @@ impl Default for Setup {
             copies: 1,
             faults: None,
             timing: Timing::Off,
+            s3: false,
+            s3_endpoint: None,
         }
     }
 }
@@ -162,6 +174,10 @@ impl Setup {
         self.reserve = args.reserve.or(self.reserve);
         self.copies = args.copies.unwrap_or(self.copies);
         self.timing = args.timing.unwrap_or(self.timing);
+        if args.s3 {
+            self.s3 = true;
+            self.s3_endpoint = args.s3_endpoint;
+        }
         // A fault script is for one start: nobody wants yesterday's faults.
         self.faults = args.faults;
         Ok(self)
