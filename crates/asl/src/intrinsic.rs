@@ -120,6 +120,8 @@ pub(crate) struct Given {
     pub(crate) value: Value,
     /// A quoted text as it was written, escapes and all.
     pub(crate) written: Option<String>,
+    /// Whether the value was read from a text of JSON: it then shows as JSON.
+    pub(crate) parsed: bool,
 }
 
 /// Why a call has no value.
@@ -138,7 +140,7 @@ impl From<String> for Fault {
 }
 
 impl Call {
-    /// Compiles a call.
+    /// Compiles a call. How many arguments it has is only looked at when it runs.
     ///
     /// # Errors
     /// What is wrong with it, in words.
@@ -148,36 +150,40 @@ impl Call {
 
     /// Evaluates the call.
     pub(crate) fn run(&self, view: &View<'_>) -> Result<Value, QueryError> {
-        self.evaluate(view).map_err(|fault| QueryError::Function {
-            message: format!(
-                "The function '{}' had the following error: {}",
-                self.text, fault.message
-            ),
-            missing: fault.missing,
+        self.evaluate(view).map_err(|fault| {
+            let (text, message) = (&self.text, fault.message);
+            QueryError::Function(if fault.missing {
+                format!("The function '{text}' had the following error: {message}")
+            } else {
+                format!(
+                    "There was an error while evaluating the intrinsic function: {text}. {message}"
+                )
+            })
         })
     }
 
     fn evaluate(&self, view: &View<'_>) -> Result<Value, Fault> {
         let mut given = Vec::with_capacity(self.arguments.len());
         for argument in &self.arguments {
-            given.push(match argument {
-                Argument::Text { plain, written } => Given {
-                    value: Value::String(plain.clone()),
-                    written: Some(written.clone()),
-                },
-                Argument::Literal(value) => Given {
-                    value: value.clone(),
-                    written: None,
-                },
-                Argument::Call(inner) => Given {
-                    value: inner.evaluate(view)?,
-                    written: None,
-                },
-                Argument::Path(kind, text) => Given {
-                    value: argument_value(kind, text, view)?,
-                    written: None,
-                },
+            let (value, written, parsed) = match argument {
+                Argument::Text { plain, written } => {
+                    (Value::String(plain.clone()), Some(written.clone()), false)
+                }
+                Argument::Literal(value) => (value.clone(), None, false),
+                Argument::Call(inner) => {
+                    let parsed = matches!(inner.function, Function::StringToJson);
+                    (inner.evaluate(view)?, None, parsed)
+                }
+                Argument::Path(kind, text) => (argument_value(kind, text, view)?, None, false),
+            };
+            given.push(Given {
+                value,
+                written,
+                parsed,
             });
+        }
+        if !self.function.arity().contains(&given.len()) {
+            return Err(functions::invalid(self.function).into());
         }
         Ok(functions::call(self.function, &given, view)?)
     }
@@ -213,6 +219,6 @@ fn argument_value(kind: &Kind, text: &str, view: &View<'_>) -> Result<Value, Fau
         // A call is no path by itself: the whole input is an argument like any other.
         Err(QueryError::NullInput) if text == "$" => Ok(Value::Null),
         Err(QueryError::NullInput) => Err(miss("null")),
-        Err(QueryError::Function { message, missing }) => Err(Fault { message, missing }),
+        Err(QueryError::Function(message)) => Err(message.into()),
     }
 }

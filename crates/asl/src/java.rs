@@ -51,6 +51,130 @@ pub(crate) fn show(value: &Value, out: &mut String) {
     }
 }
 
+/// Whether Java shows two values alike.
+pub(crate) fn same_text(a: &Value, b: &Value) -> bool {
+    if a == b {
+        // Only the order of members could tell them apart.
+        return !a.is_array() && !a.is_object() || shown(a) == shown(b);
+    }
+    let whole = |value: &Value| value.is_array() || value.is_object();
+    // A text can only show like a value of another kind.
+    (a.is_string() || b.is_string() || whole(a) && whole(b)) && shown(a) == shown(b)
+}
+
+fn shown(value: &Value) -> String {
+    let mut out = String::new();
+    show(value, &mut out);
+    out
+}
+
+/// Sorts different values as a `HashSet` made from `size` of them does.
+pub(crate) fn hash_order(values: &mut [Value], size: usize) {
+    let buckets = (size * 4 / 3 + 1).max(16).next_power_of_two() as u32;
+    values.sort_by_cached_key(|value| {
+        let hash = hash_code(value) as u32;
+        (hash ^ hash >> 16) & (buckets - 1)
+    });
+}
+
+/// `hashCode` of Java's own classes.
+fn hash_code(value: &Value) -> i32 {
+    let folded = |bits: u64| (bits ^ bits >> 32) as i32;
+    match value {
+        Value::Null => 0,
+        Value::Bool(true) => 1231,
+        Value::Bool(false) => 1237,
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => i32::try_from(whole).unwrap_or_else(|_| folded(whole as u64)),
+            None => folded(number.as_f64().unwrap_or_default().to_bits()),
+        },
+        Value::String(text) => text_hash(text),
+        Value::Array(items) => items.iter().fold(1i32, |hash, item| {
+            hash.wrapping_mul(31).wrapping_add(hash_code(item))
+        }),
+        Value::Object(members) => members.iter().fold(0i32, |hash, (name, member)| {
+            hash.wrapping_add(text_hash(name) ^ hash_code(member))
+        }),
+    }
+}
+
+fn text_hash(text: &str) -> i32 {
+    text.encode_utf16().fold(0i32, |hash, unit| {
+        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
+    })
+}
+
+/// What Jackson says of a text that is no JSON: of an unknown word, a name without quotes and an
+/// end too early; of anything else only the place.
+pub(crate) fn json_error(text: &str, error: &serde_json::Error) -> String {
+    let place = |at: usize| {
+        let before: String = text.chars().take(at).collect();
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        format!(
+            "[Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: {line}, \
+             column: {column}]"
+        )
+    };
+    let (mut open, mut quoted, mut before) = (Vec::new(), false, ' ');
+    let mut chars = text.chars().enumerate().peekable();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\\' if quoted => {
+                chars.next();
+            }
+            '"' => quoted = !quoted,
+            _ if quoted => {}
+            '{' | '[' => open.push((c, at)),
+            '}' | ']' => {
+                open.pop();
+            }
+            c if c.is_alphabetic() || c == '_' || c == '$' => {
+                let in_object = matches!(open.last(), Some(('{', _)));
+                if in_object && matches!(before, '{' | ',') {
+                    return format!(
+                        "Unexpected character ('{c}' (code {})): was expecting double-quote to start \
+                         field name\n at {}",
+                        u32::from(c),
+                        place(at)
+                    );
+                }
+                let mut word = String::from(c);
+                while let Some((_, c)) = chars.next_if(|(_, c)| c.is_alphanumeric() || *c == '_') {
+                    word.push(c);
+                }
+                let number = before.is_ascii_digit() || before == '.';
+                if !number && !matches!(word.as_str(), "null" | "true" | "false") {
+                    return format!(
+                        "Unrecognized token '{word}': was expecting (JSON String, Number, Array, Object \
+                         or token 'null', 'true' or 'false')\n at {}",
+                        place(at + word.chars().count())
+                    );
+                }
+            }
+            _ => {}
+        }
+        if !c.is_whitespace() {
+            before = c;
+        }
+    }
+    let end = place(text.chars().count());
+    match open.last() {
+        _ if !error.is_eof() => format!("{error}"),
+        _ if quoted => format!(
+            "Unexpected end-of-input: was expecting closing quote for a string value\n at {end}"
+        ),
+        Some((mark, at)) => {
+            let kind = if *mark == '{' { "Object" } else { "Array" };
+            format!(
+                "Unexpected end-of-input: expected close marker for {kind} (start marker at {})\n at {end}",
+                place(*at)
+            )
+        }
+        None => format!("Unexpected end-of-input\n at {end}"),
+    }
+}
+
 /// Writes floating-point numbers as Java does.
 struct Jackson;
 

@@ -18,8 +18,7 @@
 //! Event order, `previousEventId`, details, error names and causes follow recorded histories where
 //! there is one; the tests say which facts these are. Assumed, for want of a recording: how events
 //! of branches that run at the same moment interleave (each runs until it waits, in order), the
-//! causes of intrinsic functions that fail by themselves (`States.IntrinsicFailure`), the causes of
-//! `TimeoutSecondsPath` and its like that name no positive number, and the abort events of a
+//! causes of `TimeoutSecondsPath` and its like that name no positive number, and the abort events of a
 //! Parallel or Map inside a branch that is cut. JSONata, distributed Maps, item readers and
 //! tolerated failures are refused by [`validate`] with codes of their own (`UNSUPPORTED_…`).
 //!

@@ -69,9 +69,8 @@ pub(crate) enum QueryError {
     },
     /// A path was applied to an input that is null.
     NullInput,
-    /// An intrinsic function failed; the message names the whole expression. `missing` says that
-    /// the reason was an argument's path.
-    Function { message: String, missing: bool },
+    /// An intrinsic function failed; the message names the whole expression.
+    Function(String),
 }
 
 impl Query {

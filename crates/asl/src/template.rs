@@ -26,8 +26,6 @@ pub(crate) enum Template {
 pub(crate) struct TemplateError {
     /// The sentence AWS puts in the cause, without its prefix.
     pub(crate) message: String,
-    /// Whether an intrinsic function failed by itself: `States.IntrinsicFailure`.
-    pub(crate) intrinsic: bool,
 }
 
 impl TemplateError {
@@ -39,15 +37,12 @@ impl TemplateError {
                     "The JSONPath '{path}' specified for the field '{field}' could not be found \
                      in the input '{document}'"
                 ),
-                intrinsic: false,
             },
             QueryError::NullInput => TemplateError {
                 message: NULL_INPUT.to_owned(),
-                intrinsic: false,
             },
-            QueryError::Function { message, missing } => TemplateError {
+            QueryError::Function(message) => TemplateError {
                 message: message.clone(),
-                intrinsic: !missing,
             },
         }
     }

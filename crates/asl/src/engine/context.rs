@@ -115,9 +115,6 @@ impl Kernel<'_> {
     }
 
     pub(super) fn template_fault(&self, id: u32, error: &TemplateError) -> Fault {
-        if error.intrinsic {
-            return Fault::new("States.IntrinsicFailure", self.cause(id, &error.message));
-        }
         self.runtime(id, &error.message)
     }
 
@@ -127,7 +124,7 @@ impl Kernel<'_> {
             QueryError::Missing { path, message, .. } => {
                 self.runtime(id, &format!("Invalid path '{path}' : {message}"))
             }
-            QueryError::NullInput | QueryError::Function { .. } => {
+            QueryError::NullInput | QueryError::Function(_) => {
                 self.template_fault(id, &TemplateError::new(error, ""))
             }
         }

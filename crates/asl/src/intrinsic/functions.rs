@@ -11,59 +11,79 @@ use super::{Function, Given, array};
 use crate::limits::MAX_INTRINSIC_TEXT;
 use crate::query::View;
 
-/// Calls a function; the number of arguments was checked when the call was compiled.
+/// What AWS says of arguments a function cannot use.
+pub(super) fn invalid(function: Function) -> String {
+    format!("Invalid arguments in States.{}", function.name())
+}
+
+/// Calls a function with as many arguments as it takes.
 pub(super) fn call(function: Function, given: &[Given], view: &View<'_>) -> Result<Value, String> {
-    match function {
-        Function::Format => format(given).map(Value::String),
-        Function::StringToJson => string_to_json(text(&given[0], "the argument")?),
-        Function::JsonToString => Ok(Value::String(crate::java::json(&given[0].value))),
-        Function::Array => Ok(given.iter().map(|g| g.value.clone()).collect()),
+    let value = match function {
+        Function::Format => return format(given).map(Value::String),
+        Function::StringToJson => match given[0].value.as_str() {
+            Some(text) => return string_to_json(text),
+            None => None,
+        },
+        Function::JsonToString => Some(Value::String(crate::java::json(&given[0].value))),
+        Function::Array => Some(given.iter().map(|g| g.value.clone()).collect()),
         Function::ArrayPartition => array::partition(given),
         Function::ArrayContains => array::contains(given),
         Function::ArrayRange => array::range(given),
         Function::ArrayGetItem => array::get_item(given),
-        Function::ArrayLength => Ok(Value::from(array::items(&given[0], "the argument")?.len())),
+        Function::ArrayLength => given[0].value.as_array().map(|items| items.len().into()),
         Function::ArrayUnique => array::unique(given),
-        Function::Base64Encode => Ok(Value::String(
-            STANDARD.encode(short_text(&given[0])?.as_bytes()),
-        )),
-        Function::Base64Decode => {
-            let bytes = STANDARD
-                .decode(short_text(&given[0])?)
-                .map_err(|e| e.to_string())?;
-            Ok(Value::String(String::from_utf8_lossy(&bytes).into_owned()))
-        }
+        Function::Base64Encode => short_text(&given[0]).map(|text| STANDARD.encode(text).into()),
+        Function::Base64Decode => short_text(&given[0])
+            .map(|text| String::from_utf8_lossy(&decode(text)).into_owned().into()),
         Function::Hash => hash(given),
         Function::JsonMerge => merge(given),
         Function::MathRandom => array::random(given, view),
         Function::MathAdd => array::add(given),
         Function::StringSplit => split(given),
-        Function::Uuid => Ok(Value::String(view.draw.borrow_mut().uuid())),
-    }
+        Function::Uuid => Some(Value::String(view.draw.borrow_mut().uuid())),
+    };
+    value.ok_or_else(|| invalid(function))
 }
 
-fn text<'a>(given: &'a Given, what: &str) -> Result<&'a str, String> {
-    given
-        .value
-        .as_str()
-        .ok_or_else(|| format!("{what} must be a string, but is {}", given.value))
+fn short_text(given: &Given) -> Option<&str> {
+    let text = given.value.as_str()?;
+    (text.chars().count() <= MAX_INTRINSIC_TEXT).then_some(text)
 }
 
-fn short_text(given: &Given) -> Result<&str, String> {
-    let text = text(given, "the argument")?;
-    if text.chars().count() > MAX_INTRINSIC_TEXT {
-        return Err(format!(
-            "the argument may have at most {MAX_INTRINSIC_TEXT} characters"
-        ));
+/// Base 64 as AWS reads it: other characters are passed over, padding ends it, both alphabets do.
+fn decode(text: &str) -> Vec<u8> {
+    let (mut out, mut bits, mut held) = (Vec::new(), 0u32, 0u32);
+    for c in text.bytes().take_while(|c| *c != b'=') {
+        let six = match c {
+            b'A'..=b'Z' => c - b'A',
+            b'a'..=b'z' => c - b'a' + 26,
+            b'0'..=b'9' => c - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => continue,
+        };
+        bits = (bits << 6 | u32::from(six)) & 0xFFFF;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            out.push((bits >> held) as u8);
+        }
     }
-    Ok(text)
+    out
 }
 
 /// `{}` takes the next argument; `\{`, `\}`, `\'` and `\\` stand for themselves.
 fn format(given: &[Given]) -> Result<String, String> {
     let template = match &given[0].written {
-        Some(written) => written.as_str(),
-        None => text(&given[0], "the template")?,
+        Some(written) => written.clone(),
+        None => shown(&given[0].value),
+    };
+    let unmatched = |lone: char, other: char| {
+        format!("Invalid template in States.Format: matching '{other}' not found for '{lone}'.")
+    };
+    let miscounted = || {
+        "Invalid arguments in States.Format: number of arguments do not match the occurrences of {}."
+            .to_owned()
     };
     let mut values = given[1..].iter();
     let mut out = String::new();
@@ -77,20 +97,29 @@ fn format(given: &[Given]) -> Result<String, String> {
                 }
                 _ => out.push('\\'),
             },
-            '{' if chars.peek() == Some(&'}') => {
-                chars.next();
-                let value = values
-                    .next()
-                    .ok_or("there are more occurrences of {} than arguments")?;
-                crate::java::show(&value.value, &mut out);
+            '{' if chars.next_if_eq(&'}').is_some() => {
+                let given = values.next().ok_or_else(miscounted)?;
+                if given.parsed {
+                    out.push_str(&crate::java::json(&given.value));
+                } else {
+                    crate::java::show(&given.value, &mut out);
+                }
             }
+            '{' => return Err(unmatched('{', '}')),
+            '}' => return Err(unmatched('}', '{')),
             other => out.push(other),
         }
     }
-    if values.next().is_some() {
-        return Err("there are more arguments than occurrences of {}".to_owned());
+    match values.next() {
+        Some(_) => Err(miscounted()),
+        None => Ok(out),
     }
-    Ok(out)
+}
+
+fn shown(value: &Value) -> String {
+    let mut out = String::new();
+    crate::java::show(value, &mut out);
+    out
 }
 
 /// Empty or blank text is null.
@@ -102,52 +131,50 @@ fn string_to_json(text: &str) -> Result<Value, String> {
         // An integer to AWS, a float to serde_json.
         return Ok(Value::from(0));
     }
-    serde_json::from_str(text).map_err(|e| format!("the text is not JSON: {e}"))
+    serde_json::from_str(text).map_err(|error| {
+        format!(
+            "Cannot convert String to Json in States.StringToJson, caused by: {}",
+            crate::java::json_error(text, &error)
+        )
+    })
 }
 
-fn hash(given: &[Given]) -> Result<Value, String> {
-    let data = short_text(&given[0])?.as_bytes();
-    let digest = match text(&given[1], "the algorithm")? {
+/// Data that is no text is hashed as Java shows it.
+fn hash(given: &[Given]) -> Option<Value> {
+    let text = shown(&given[0].value);
+    if text.chars().count() > MAX_INTRINSIC_TEXT {
+        return None;
+    }
+    let data = text.as_bytes();
+    let digest = match given[1].value.as_str()? {
         "MD5" => hex::encode(Md5::digest(data)),
         "SHA-1" => hex::encode(Sha1::digest(data)),
         "SHA-256" => hex::encode(Sha256::digest(data)),
         "SHA-384" => hex::encode(Sha384::digest(data)),
         "SHA-512" => hex::encode(Sha512::digest(data)),
-        other => return Err(format!("'{other}' is not a hash algorithm")),
+        _ => return None,
     };
-    Ok(Value::String(digest))
+    Some(Value::String(digest))
 }
 
-/// A shallow merge: the second object's members win. Deep merging is not offered by AWS.
-fn merge(given: &[Given]) -> Result<Value, String> {
-    let object = |given: &Given| {
-        given
-            .value
-            .as_object()
-            .cloned()
-            .ok_or_else(|| format!("expected an object, but found {}", given.value))
-    };
-    let mut merged = object(&given[0])?;
-    let second = object(&given[1])?;
-    match given[2].value {
-        Value::Bool(false) => {}
-        Value::Bool(true) => return Err("deep merging is not supported".to_owned()),
-        ref other => {
-            return Err(format!(
-                "the third argument must be a boolean, but is {other}"
-            ));
-        }
+/// A shallow merge: the second object's members win. Deep merging is not offered by AWS, and
+/// what is not `true` does not ask for it.
+fn merge(given: &[Given]) -> Option<Value> {
+    let mut merged = given[0].value.as_object()?.clone();
+    let second = given[1].value.as_object()?.clone();
+    if given[2].value == Value::Bool(true) {
+        return None;
     }
     merged.extend(second);
-    Ok(Value::Object(merged))
+    Some(Value::Object(merged))
 }
 
 /// Splits on *any* of the delimiter's characters and drops empty parts.
-fn split(given: &[Given]) -> Result<Value, String> {
-    let whole = text(&given[0], "the text")?;
-    let delimiters = text(&given[1], "the delimiter")?;
+fn split(given: &[Given]) -> Option<Value> {
+    let whole = given[0].value.as_str()?;
+    let delimiters = given[1].value.as_str()?;
     let parts = whole
         .split(|c| delimiters.contains(c))
         .filter(|part| !part.is_empty());
-    Ok(parts.map(Value::from).collect())
+    Some(parts.map(Value::from).collect())
 }

@@ -87,14 +87,6 @@ impl Parser {
                 break;
             }
         }
-        if !function.arity().contains(&arguments.len()) {
-            return Err(format!(
-                "States.{} does not take {} argument{}",
-                function.name(),
-                arguments.len(),
-                if arguments.len() == 1 { "" } else { "s" }
-            ));
-        }
         let text: String = self.chars[start..self.at].iter().collect();
         Ok(Call {
             function,

@@ -132,14 +132,14 @@ fn arrays() {
                 "[[1,2],[3,4],[5]]",
             ),
             ("States.ArrayContains($.l, 3)", "true"),
-            ("States.ArrayContains($.l, '3')", "false"),
+            ("States.ArrayContains($.l, '3')", "true"),
             ("States.ArrayContains($.l, States.Array(1))", "true"),
             ("States.ArrayRange(1, 9, 2)", "[1,3,5,7,9]"),
             ("States.ArrayRange(5, 1, -2)", "[5,3,1]"),
             ("States.ArrayRange(1, 0, 1)", "[]"),
             ("States.ArrayGetItem($.l, $.i)", "3"),
             ("States.ArrayUnique($.o)", r#"[{"a":1,"b":2},{"a":1}]"#),
-            ("States.ArrayUnique($.l)", r#"[1,2,3,"2",[1]]"#),
+            ("States.ArrayUnique($.l)", r#"[[1],1,2,"2",3]"#),
         ],
     );
 }
@@ -174,58 +174,134 @@ fn numbers_are_drawn_from_the_seed() {
 }
 
 #[test]
-fn failures_name_the_whole_expression_and_can_be_caught_by_name() {
+fn a_failing_call_is_a_runtime_error_that_names_the_whole_expression() {
     for (text, message) in [
         (
             "States.ArrayGetItem($.l, 3)",
-            "the index 3 is outside the array of 3 items",
+            "Invalid arguments in States.ArrayGetItem",
         ),
         (
-            "States.Format('{} {}', States.ArrayGetItem($.l, 9), 1)",
-            "the index 9 is outside the array of 3 items",
+            "States.ArrayGetItem($.l)",
+            "Invalid arguments in States.ArrayGetItem",
         ),
         (
-            "States.Format('{}')",
-            "there are more occurrences of {} than arguments",
+            "States.ArrayContains($.l, 1, 2)",
+            "Invalid arguments in States.ArrayContains",
         ),
         (
-            "States.Format('x', 1)",
-            "there are more arguments than occurrences of {}",
+            "States.StringToJson()",
+            "Invalid arguments in States.StringToJson",
         ),
         (
             "States.ArrayLength($.s)",
-            "the argument must be an array, but is \"s\"",
+            "Invalid arguments in States.ArrayLength",
         ),
         (
             "States.MathAdd($.s, 1)",
-            "the first number must be a number, but is \"s\"",
-        ),
-        ("States.Hash($.s, 'CRC')", "'CRC' is not a hash algorithm"),
-        (
-            "States.ArrayRange(1, 100000, 1)",
-            "a range may hold at most 1000 items",
+            "Invalid arguments in States.MathAdd",
         ),
         (
-            "States.ArrayRange(1, 2, 0)",
-            "the increment must not be zero",
+            "States.MathAdd(2147483647, 1)",
+            "Invalid arguments in States.MathAdd",
         ),
         (
-            "States.ArrayPartition($.l, 0)",
-            "the chunk size must be a positive integer",
+            "States.Hash($.s, 'CRC')",
+            "Invalid arguments in States.Hash",
         ),
         (
-            "States.JsonMerge($.o, $.o, true)",
-            "deep merging is not supported",
+            "States.ArrayRange(1, 1001, 1)",
+            "Invalid arguments in States.ArrayRange",
+        ),
+        (
+            "States.ArrayRange(1, 2, 0.9)",
+            "Invalid arguments in States.ArrayRange",
+        ),
+        (
+            "States.ArrayPartition($.l, 0.6)",
+            "Invalid arguments in States.ArrayPartition",
+        ),
+        (
+            "States.MathRandom(1.4, 1.6)",
+            "Invalid arguments in States.MathRandom",
+        ),
+        (
+            "States.Format('{')",
+            "Invalid template in States.Format: matching '}' not found for '{'.",
+        ),
+        (
+            "States.Format('{{}}', 1)",
+            "Invalid template in States.Format: matching '}' not found for '{'.",
+        ),
+        (
+            "States.Format('}')",
+            "Invalid template in States.Format: matching '{' not found for '}'.",
+        ),
+        (
+            "States.StringToJson('nil')",
+            "Cannot convert String to Json in States.StringToJson, caused by: Unrecognized token 'nil': \
+             was expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')\n at \
+             [Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: 1, column: 4]",
+        ),
+        (
+            "States.StringToJson($.open)",
+            "Cannot convert String to Json in States.StringToJson, caused by: Unexpected end-of-input: \
+             expected close marker for Array (start marker at [Source: REDACTED \
+             (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: 1, column: 1])\n at [Source: \
+             REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: 1, column: 3]",
+        ),
+        (
+            "States.StringToJson($.bare)",
+            "Cannot convert String to Json in States.StringToJson, caused by: Unexpected character ('x' \
+             (code 120)): was expecting double-quote to start field name\n at [Source: REDACTED \
+             (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: 1, column: 2]",
         ),
     ] {
-        let input = json!({ "l": [1, 2, 3], "s": "s", "o": {} });
+        let input = json!({ "l": [1, 2, 3], "s": "s", "o": {}, "open": "[1", "bare": "{x" });
         assert_eq!(
             call(text, input),
             format!(
-                "States.IntrinsicFailure: The function '{text}' had the following error: {message}"
+                "States.Runtime: There was an error while evaluating the intrinsic function: {text}. \
+                 {message}"
             )
         );
     }
     let long = json!({ "s": "a".repeat(10_001) });
-    assert!(call("States.Base64Encode($.s)", long).contains("at most 10000 characters"));
+    assert!(call("States.Base64Encode($.s)", long).starts_with("States.Runtime: "));
+}
+
+#[test]
+fn calls_work_on_values_of_java() {
+    let input = json!({ "b": [true, false, true], "n": [[1, 2], [1, 2], [2, 1]], "s": ["true", "7"],
+        "o": [{ "a": 1, "b": 2 }], "swapped": { "b": 2, "a": 1 }, "l": [1, 2, 3, 4, 5], "none": [] });
+    for (text, value) in [
+        ("States.ArrayUnique($.b)", "[false,true]"),
+        ("States.ArrayUnique($.n)", "[[2,1],[1,2]]"),
+        ("States.ArrayContains($.s, true)", "true"),
+        ("States.ArrayContains($.s, 7)", "true"),
+        ("States.ArrayContains($.o, $.swapped)", "false"),
+        ("States.ArrayPartition($.l, 2.6)", "[[1,2],[3,4],[5]]"),
+        ("States.ArrayRange(5.4, -0.6, -2.4)", "[5,3,1]"),
+        ("States.ArrayGetItem($.l, 1.9)", "2"),
+        ("States.ArrayGetItem($.none, 9)", "null"),
+        ("States.MathAdd(1.6, 2.7)", "5"),
+        ("States.MathRandom(1, 100, 42)", "63"),
+        ("States.MathRandom(1, 10, -10)", "1"),
+        ("States.MathRandom(1, 5, 42)", "3"),
+        (
+            "States.JsonMerge($.swapped, $.swapped, 'x')",
+            r#"{"b":2,"a":1}"#,
+        ),
+        (
+            "States.Hash(123, 'MD5')",
+            r#""202cb962ac59075b964b07152d234b70""#,
+        ),
+        ("States.Base64Decode('!aGV sbG8')", r#""hello""#),
+        ("States.Base64Decode('aG==cd')", r#""h""#),
+        (
+            "States.Format('{}', States.StringToJson('[\"x\"]'))",
+            r#""[\"x\"]""#,
+        ),
+    ] {
+        assert_eq!(call(text, input.clone()), value, "{text}");
+    }
 }
