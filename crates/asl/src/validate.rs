@@ -75,9 +75,7 @@ pub fn validate(text: &str) -> (Option<Value>, Vec<Diagnostic>) {
     };
     let mut checker = Checker::default();
     checker.machine(&document);
-    if checker.diagnostics.is_empty() {
-        graph::check(&document, &mut checker.diagnostics);
-    }
+    graph::check(&document, &mut checker.diagnostics);
     checker.diagnostics.append(&mut checker.unsupported);
     (Some(document), checker.diagnostics)
 }

@@ -8,6 +8,17 @@ use crate::time;
 
 const SELECTORS: [&str; 5] = ["And", "Or", "Not", "Variable", "Condition"];
 
+/// All comparisons, in AWS's order.
+const OPERATORS: &str = "StringEquals, IsBoolean, StringLessThan, IsNumeric, BooleanEquals, \
+    StringLessThanEqualsPath, NumericLessThan, NumericGreaterThan, NumericLessThanPath, StringMatches, \
+    TimestampLessThanEqualsPath, NumericEquals, TimestampGreaterThan, StringGreaterThanEqualsPath, \
+    TimestampGreaterThanEqualsPath, TimestampLessThanEquals, NumericLessThanEqualsPath, \
+    TimestampEquals, BooleanEqualsPath, IsTimestamp, StringLessThanEquals, NumericLessThanEquals, \
+    StringLessThanPath, TimestampGreaterThanPath, StringGreaterThan, StringGreaterThanPath, IsString, \
+    StringEqualsPath, TimestampEqualsPath, TimestampLessThan, StringGreaterThanEquals, \
+    NumericGreaterThanPath, NumericGreaterThanEquals, NumericEqualsPath, TimestampLessThanPath, IsNull, \
+    IsPresent, TimestampGreaterThanEquals, NumericGreaterThanEqualsPath";
+
 impl Checker {
     pub(super) fn choice(&mut self, state: &Value, at: &str) {
         fields::required(self, state, &["Choices"], at);
@@ -80,16 +91,15 @@ impl Checker {
         fields::reference(self, rule, "Variable", at, true);
         match operators {
             [] => {
-                let message = "This object should have only one of the following fields: \
-                               [a comparison operator]";
+                let message = format!(
+                    "This object should have only one of the following fields: [{OPERATORS}]"
+                );
                 self.schema(message, at);
             }
             [name] => self.operand(rule, name, at),
-            several => {
-                let message = format!(
-                    "There should only be one of the following fields: [{}]",
-                    several.join(", ")
-                );
+            _ => {
+                let message =
+                    format!("There should only be one of the following fields: [{OPERATORS}]");
                 self.schema(message, at);
             }
         }

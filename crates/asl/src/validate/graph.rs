@@ -10,21 +10,22 @@ pub(super) fn check(document: &Value, diagnostics: &mut Vec<Diagnostic>) {
     let Some(states) = document.get("States").and_then(Value::as_object) else {
         return;
     };
+    let sound = diagnostics.is_empty();
     targets(document, "", diagnostics);
-    let ends = |state: &Value| {
-        state.get("End").and_then(Value::as_bool) == Some(true)
-            || matches!(
-                state.get("Type").and_then(Value::as_str),
-                Some("Succeed" | "Fail")
-            )
+    let ends = |state: &Value| match state.get("Type").and_then(Value::as_str) {
+        Some("Succeed" | "Fail") => true,
+        Some(_) => state.get("End").and_then(Value::as_bool) == Some(true),
+        None => false,
     };
     if !states.values().any(ends) {
-        // Without a terminal state AWS does not go on to look for unreachable ones.
+        // Then, and after faults of fields, AWS does not go on to look for unreachable ones.
         let message = "Workflow has no terminal state";
         diagnostics.push(Diagnostic::error("MISSING_END_STATE", message, None));
         return;
     }
-    reached(document, "", diagnostics);
+    if sound {
+        reached(document, "", diagnostics);
+    }
 }
 
 /// Where a state goes: each target with the place that names it.

@@ -15,7 +15,7 @@ impl Checker {
             return;
         };
         let Some(found) = state.get("Type") else {
-            self.schema("These fields are required: [Type]", at);
+            self.schema("The field 'Type' is required", at);
             return;
         };
         let Some((state_type, allowed)) = found

@@ -88,7 +88,7 @@ fn faults_of_states_are_all_listed() {
             SCHEMA_VALIDATION_FAILED /States/A There should only be one of the following fields: [Next, End]
             SCHEMA_VALIDATION_FAILED /States/B This object should have only one of the following fields: [Next, End]
             SCHEMA_VALIDATION_FAILED /States/C/Type The field 'Type' should have one of these values: [Task, Wait, Pass, Succeed, Fail, Choice, Parallel, Map]
-            SCHEMA_VALIDATION_FAILED /States/D These fields are required: [Type]
+            SCHEMA_VALIDATION_FAILED /States/D The field 'Type' is required
             SCHEMA_VALIDATION_FAILED /States/E Expected value of type Object
             SCHEMA_VALIDATION_FAILED /States/F Field 'Next' is not supported
             SCHEMA_VALIDATION_FAILED /States/F Field 'Result' is not supported
@@ -215,6 +215,7 @@ fn choices() {
         one(json!({ "Type": "Choice", "Choices": [] })),
         expect![[r#"
             SCHEMA_VALIDATION_FAILED /States/S/Choices Value cannot be empty
+            MISSING_END_STATE - Workflow has no terminal state
         "#]],
     );
     check(
@@ -232,16 +233,17 @@ fn choices() {
         expect![[r#"
             SCHEMA_VALIDATION_FAILED /States/S/Choices[0] These fields are required: [Next]
             SCHEMA_VALIDATION_FAILED /States/S/Choices[1]/StringEquals Expected value of type String
-            SCHEMA_VALIDATION_FAILED /States/S/Choices[2] There should only be one of the following fields: [IsNull, NumericEquals]
+            SCHEMA_VALIDATION_FAILED /States/S/Choices[2] There should only be one of the following fields: [StringEquals, IsBoolean, StringLessThan, IsNumeric, BooleanEquals, StringLessThanEqualsPath, NumericLessThan, NumericGreaterThan, NumericLessThanPath, StringMatches, TimestampLessThanEqualsPath, NumericEquals, TimestampGreaterThan, StringGreaterThanEqualsPath, TimestampGreaterThanEqualsPath, TimestampLessThanEquals, NumericLessThanEqualsPath, TimestampEquals, BooleanEqualsPath, IsTimestamp, StringLessThanEquals, NumericLessThanEquals, StringLessThanPath, TimestampGreaterThanPath, StringGreaterThan, StringGreaterThanPath, IsString, StringEqualsPath, TimestampEqualsPath, TimestampLessThan, StringGreaterThanEquals, NumericGreaterThanPath, NumericGreaterThanEquals, NumericEqualsPath, TimestampLessThanPath, IsNull, IsPresent, TimestampGreaterThanEquals, NumericGreaterThanEqualsPath]
             SCHEMA_VALIDATION_FAILED /States/S/Choices[3]/Variable Value is not a Reference Path: Reference path didn't start with '$'
             SCHEMA_VALIDATION_FAILED /States/S/Choices[3]/NumericEqualsPath Value is not a Reference Path: Reference path didn't start with '$'
-            SCHEMA_VALIDATION_FAILED /States/S/Choices[4] This object should have only one of the following fields: [a comparison operator]
+            SCHEMA_VALIDATION_FAILED /States/S/Choices[4] This object should have only one of the following fields: [StringEquals, IsBoolean, StringLessThan, IsNumeric, BooleanEquals, StringLessThanEqualsPath, NumericLessThan, NumericGreaterThan, NumericLessThanPath, StringMatches, TimestampLessThanEqualsPath, NumericEquals, TimestampGreaterThan, StringGreaterThanEqualsPath, TimestampGreaterThanEqualsPath, TimestampLessThanEquals, NumericLessThanEqualsPath, TimestampEquals, BooleanEqualsPath, IsTimestamp, StringLessThanEquals, NumericLessThanEquals, StringLessThanPath, TimestampGreaterThanPath, StringGreaterThan, StringGreaterThanPath, IsString, StringEqualsPath, TimestampEqualsPath, TimestampLessThan, StringGreaterThanEquals, NumericGreaterThanPath, NumericGreaterThanEquals, NumericEqualsPath, TimestampLessThanPath, IsNull, IsPresent, TimestampGreaterThanEquals, NumericGreaterThanEqualsPath]
             SCHEMA_VALIDATION_FAILED /States/S/Choices[5] The object must have only one of the following fields, [And, Or, Not, Variable, Condition]
             SCHEMA_VALIDATION_FAILED /States/S/Choices[6]/And[0] Field 'Next' is not supported
             SCHEMA_VALIDATION_FAILED /States/S/Choices[7]/Not/TimestampEquals String does not match RFC3339 timestamp
             SCHEMA_VALIDATION_FAILED /States/S/Choices[8]/StringMatches Value is not a valid pattern: a backslash is followed by '*' or a backslash
             SCHEMA_VALIDATION_FAILED /States/S/Choices[9] Field 'StringContains' is not supported
-            SCHEMA_VALIDATION_FAILED /States/S/Choices[9] This object should have only one of the following fields: [a comparison operator]
+            SCHEMA_VALIDATION_FAILED /States/S/Choices[9] This object should have only one of the following fields: [StringEquals, IsBoolean, StringLessThan, IsNumeric, BooleanEquals, StringLessThanEqualsPath, NumericLessThan, NumericGreaterThan, NumericLessThanPath, StringMatches, TimestampLessThanEqualsPath, NumericEquals, TimestampGreaterThan, StringGreaterThanEqualsPath, TimestampGreaterThanEqualsPath, TimestampLessThanEquals, NumericLessThanEqualsPath, TimestampEquals, BooleanEqualsPath, IsTimestamp, StringLessThanEquals, NumericLessThanEquals, StringLessThanPath, TimestampGreaterThanPath, StringGreaterThan, StringGreaterThanPath, IsString, StringEqualsPath, TimestampEqualsPath, TimestampLessThan, StringGreaterThanEquals, NumericGreaterThanPath, NumericGreaterThanEquals, NumericEqualsPath, TimestampLessThanPath, IsNull, IsPresent, TimestampGreaterThanEquals, NumericGreaterThanEqualsPath]
+            MISSING_END_STATE - Workflow has no terminal state
         "#]],
     );
 }
@@ -289,6 +291,7 @@ fn branches_and_iterators() {
         ),
         expect![[r#"
             SCHEMA_VALIDATION_FAILED /States/S/ItemProcessor/States/N There should only be one of the following fields: [MaxConcurrency, MaxConcurrencyPath]
+            MISSING_TRANSITION_TARGET /States/S/ItemProcessor/States/N/ItemProcessor/States/I/Next Missing 'Next' target: Lost
         "#]],
     );
     check(
