@@ -2,6 +2,8 @@
 //!
 //! Runs against SeaweedFS (`weed`), which `.ci/setup` installs.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::Read;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
