@@ -5,4 +5,5 @@ pub(crate) mod checkpoint;
 pub(crate) mod installation;
 pub(crate) mod ledger;
 pub(crate) mod library;
+mod scan;
 pub(crate) mod service;

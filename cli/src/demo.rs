@@ -28,10 +28,11 @@ use files::Deck;
 use load::{Plan, Sent};
 use report::Report;
 
-/// The smallest volume of the demo: a few services fit on it.
-const SMALLEST_VOLUME: u64 = 64 << 20;
-/// Into how many volumes the demo's bytes are to go, about.
-const VOLUMES: u64 = 4;
+/// The smallest volume of the demo.
+const SMALLEST_VOLUME: u64 = 1 << 30;
+/// How many times all of the demo's bytes a volume holds: room for what is reserved before
+/// anything is compressed, so that no volume is mounted for a remainder.
+const CAPACITY_FACTOR: u64 = 8;
 /// How long the demo may take before it is called a failure.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -39,7 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Takes files as they are: Tapemark's own sources and what was compiled from them, or everything
-below --from DIR. Nothing is changed there. At most --bytes are taken in all.")]
+below --from DIR. Nothing is changed there: what is taken is copied first, so that a build next
+door does not matter. At most --bytes are taken in all.")]
 pub(crate) struct DemoArgs {
     /// Take the files of this directory
     #[arg(long, value_name = "DIR")]
@@ -90,7 +92,8 @@ pub(crate) async fn demo(out: &Out, args: DemoArgs) -> Result<(), Failure> {
 async fn play(out: &Out, args: &DemoArgs, place: &Path) -> Result<Report, Failure> {
     let mut random = ChaCha8Rng::seed_from_u64(args.seed);
     let roots = files::roots(args.from.as_deref())?;
-    let deck = Deck::gather(out, &roots, args, &mut random).await?;
+    let releases = place.join("releases");
+    let deck = Deck::gather(out, &roots, args, &mut random, &releases).await?;
     out.note(&format!(
         "{} files, {} in {} services, from {}",
         deck.files(),
@@ -105,8 +108,12 @@ async fn play(out: &Out, args: &DemoArgs, place: &Path) -> Result<Report, Failur
     let begun = Instant::now();
     let setup = Setup {
         listen: ([127, 0, 0, 1], 0).into(),
-        allow_root: roots,
-        capacity: Size((deck.bytes() / VOLUMES).max(SMALLEST_VOLUME)),
+        allow_root: vec![releases],
+        capacity: Size(
+            deck.bytes()
+                .saturating_mul(CAPACITY_FACTOR)
+                .max(SMALLEST_VOLUME),
+        ),
         ..Setup::default()
     };
     let data = place.join("data");

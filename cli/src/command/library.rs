@@ -4,6 +4,7 @@ use clap::Subcommand;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use super::scan::scan_text;
 use crate::client::Client;
 use crate::client::types::{Drive, Pool, RESTORE, Restore, VOLUME, Volume};
 use crate::failure::Failure;
@@ -172,10 +173,7 @@ async fn scan(
     let report: Value = client
         .ask("restore/report", query, json!({ "id": done.id }))
         .await?;
-    out.show(&report, |_| {
-        let text = serde_json::to_string_pretty(&report).unwrap_or_default();
-        format!("{text}\n")
-    })
+    out.show(&report, |style| scan_text(&report, style))
 }
 
 /// Carries out `tapemark drive`.

@@ -25,7 +25,7 @@ const SKIPPED: [&str; 4] = [".git", "incremental", "node_modules", ".tapemark"];
 /// A real file with its content's digest.
 #[derive(Clone, Debug)]
 pub(super) struct RealFile {
-    /// Where it is; canonical.
+    /// Where its copy is; canonical.
     pub(super) path: PathBuf,
     /// Its name as an artifact.
     pub(super) name: String,
@@ -65,7 +65,7 @@ pub(super) fn roots(from: Option<&Path>) -> Result<Vec<PathBuf>, Failure> {
 }
 
 impl Deck {
-    /// Looks for files, deals them out by the seed, and hashes what was dealt.
+    /// Looks for files, deals them out by the seed, and copies what was dealt to `place`.
     ///
     /// # Errors
     /// When there are too few files, or one cannot be read.
@@ -74,6 +74,7 @@ impl Deck {
         roots: &[PathBuf],
         args: &DemoArgs,
         random: &mut ChaCha8Rng,
+        place: &Path,
     ) -> Result<Self, Failure> {
         let largest = (args.bytes.0 / LARGEST_SHARE).max(1);
         let mut found = BTreeMap::new();
@@ -98,27 +99,36 @@ impl Deck {
             .collect();
         files.shuffle(random);
         let hands = deal(&files, args.services as usize, args.bytes.0, random);
-        Self::hash(out, &files, hands).await
+        std::fs::create_dir_all(place)?;
+        Self::copy(out, &files, hands, &place.canonicalize()?).await
     }
 
-    async fn hash(
+    /// Copies what was dealt, so that a build next door cannot change it meanwhile, and
+    /// hashes the copies.
+    async fn copy(
         out: &Out,
         files: &[(PathBuf, String, u64)],
         hands: Vec<Vec<usize>>,
+        place: &Path,
     ) -> Result<Self, Failure> {
         let mut wanted: Vec<usize> = hands.iter().flatten().copied().collect();
         wanted.sort_unstable();
         wanted.dedup();
-        let bar = out.bytes_bar("hash", wanted.iter().map(|n| files[*n].2).sum());
+        let bar = out.bytes_bar("take files", wanted.iter().map(|n| files[*n].2).sum());
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let hashed: BTreeMap<usize, RealFile> = stream::iter(wanted)
             .map(|n| {
                 let (path, name, _) = files[n].clone();
                 let bar = bar.clone();
+                let copy = place.join(n.to_string());
                 async move {
-                    let of = path.clone();
-                    let (size, sha256) =
-                        tokio::task::spawn_blocking(move || hash(&of, &bar)).await??;
+                    let of = copy.clone();
+                    let (size, sha256) = tokio::task::spawn_blocking(move || {
+                        std::fs::copy(&path, &of)?;
+                        hash(&of, &bar)
+                    })
+                    .await??;
+                    let path = copy;
                     Ok::<_, Failure>((
                         n,
                         RealFile {
