@@ -16,7 +16,7 @@ pub(super) fn scan_text(report: &Value, style: Style) -> String {
         report["position"]["next"],
     );
     let placements = list(&report["placements"]);
-    let rows: Vec<Vec<String>> = placements.iter().map(|found| row(found)).collect();
+    let rows: Vec<Vec<String>> = placements.iter().map(row).collect();
     let head = [
         "CHECKPOINT",
         "SERVICE",
