@@ -77,6 +77,16 @@ pub(crate) fn hash_order(values: &mut [Value], size: usize) {
     });
 }
 
+/// The place of a name in a `HashMap` that grew to `size` of them.
+pub(crate) fn bucket(name: &str, size: usize) -> u32 {
+    let mut buckets = 16;
+    while size > buckets / 4 * 3 {
+        buckets *= 2;
+    }
+    let hash = text_hash(name) as u32;
+    (hash ^ hash >> 16) & (buckets as u32 - 1)
+}
+
 /// `hashCode` of Java's own classes.
 fn hash_code(value: &Value) -> i32 {
     let folded = |bits: u64| (bits ^ bits >> 32) as i32;

@@ -12,7 +12,9 @@ const NULL_INPUT: &str = "Unable to apply Path transformation to null or empty i
 pub(crate) enum Template {
     /// A part without expressions.
     Constant(Value),
-    Object(Vec<(String, Template)>),
+    /// The members in the order they are filled in, and the places they then take: constants and
+    /// nested objects stay in order, values of `….$` members follow as a `HashMap` holds them.
+    Object(Vec<(String, Template)>, Vec<usize>),
     Array(Vec<Template>),
     /// The value of a `….$` member; `field` is the member's name with its suffix.
     Query {
@@ -67,10 +69,14 @@ impl Template {
     pub(crate) fn fill(&self, view: &View<'_>) -> Result<Value, TemplateError> {
         match self {
             Template::Constant(value) => Ok(value.clone()),
-            Template::Object(members) => {
+            Template::Object(members, places) => {
+                let mut values = members
+                    .iter()
+                    .map(|(_, member)| member.fill(view))
+                    .collect::<Result<Vec<_>, _>>()?;
                 let mut filled = Map::with_capacity(members.len());
-                for (name, member) in members {
-                    filled.insert(name.clone(), member.fill(view)?);
+                for &place in places {
+                    filled.insert(members[place].0.clone(), values[place].take());
                 }
                 Ok(Value::Object(filled))
             }
@@ -125,7 +131,8 @@ fn compile(value: &Value, at: &str, faults: &mut Vec<(String, String)>) -> Templ
             {
                 return Template::Constant(value.clone());
             }
-            Template::Object(compiled)
+            let places = places(&compiled);
+            Template::Object(compiled, places)
         }
         Value::Array(items) => {
             let compiled: Vec<Template> = items
@@ -143,4 +150,14 @@ fn compile(value: &Value, at: &str, faults: &mut Vec<(String, String)>) -> Templ
         }
         other => Template::Constant(other.clone()),
     }
+}
+
+/// The order of an object's members once it is filled in.
+fn places(members: &[(String, Template)]) -> Vec<usize> {
+    let is_query = |&place: &usize| matches!(members[place].1, Template::Query { .. });
+    let (mut queries, mut order): (Vec<usize>, Vec<usize>) = (0..members.len()).partition(is_query);
+    let size = queries.len();
+    queries.sort_by_key(|&place| crate::java::bucket(&members[place].0, size));
+    order.append(&mut queries);
+    order
 }

@@ -12,7 +12,7 @@ fn input_path_parameters_result_path_and_output_path_in_turn() {
     let input = json!({ "a": { "n": 5 }, "made": { "old": true } });
     assert_eq!(
         through(fields, input),
-        r#"{"old":true,"here":{"k":1,"n":5,"deep":[{"m":5}]}}"#
+        r#"{"old":true,"here":{"k":1,"deep":[{"m":5}],"n":5}}"#
     );
 }
 
@@ -215,7 +215,7 @@ fn map_items_and_their_selector() {
     let input = json!({ "ids": ["a", "b"], "scoped": { "k": 7 } });
     assert_eq!(
         outcome(&run(&one(map), input)),
-        r#"[{"item":{"id":"a","at":0,"k":7}},{"item":{"id":"b","at":1,"k":7}}]"#
+        r#"[{"item":{"at":0,"id":"a","k":7}},{"item":{"at":1,"id":"b","k":7}}]"#
     );
 }
 
@@ -319,7 +319,7 @@ fn variables_are_assigned_at_the_end_of_a_state() {
         "B": { "Type": "Pass", "Assign": { "x": 2, "old.$": "$x" }, "Parameters": { "now.$": "$x" }, "Next": "C" },
         "C": pass(json!({ "Parameters": { "x.$": "$x", "old.$": "$old", "in.$": "$in.k[0]", "b.$": "$.now" } })) } });
     let result = run(&machine, json!({ "v": { "k": ["deep"] } }));
-    assert_eq!(outcome(&result), r#"{"x":2,"old":1,"in":"deep","b":1}"#);
+    assert_eq!(outcome(&result), r#"{"b":1,"in":"deep","old":1,"x":2}"#);
     expect![[r#"{"name":"A","output":"{\"v\":{\"k\":[\"deep\"]}}","outputDetails":{"truncated":false},"assignedVariables":{"in":"{\"k\":[\"deep\"]}","x":"1"},"assignedVariablesDetails":{"truncated":false}}"#]].assert_eq(&result["events"][2]["stateExitedEventDetails"].to_string());
 }
 
@@ -382,7 +382,7 @@ fn the_context_of_a_task() {
     let tasks = json!([{ "state": "S", "outcome": { "error": "Again" } }, { "state": "S", "outcome": { "output": 1 } }]);
     let result = run_with(&one(state), json!({}), tasks);
     let second = &result["events"][5]["taskScheduledEventDetails"]["parameters"];
-    expect![[r#"{"FunctionName":"f","Payload":{"name":"S","tries":1,"entered":"2024-01-01T00:00:00.000Z","machine":"StateMachine","run":"execution","redrives":0}}"#]].assert_eq(second.as_str().expect("parameters"));
+    expect![[r#"{"FunctionName":"f","Payload":{"tries":1,"machine":"StateMachine","name":"S","run":"execution","entered":"2024-01-01T00:00:00.000Z","redrives":0}}"#]].assert_eq(second.as_str().expect("parameters"));
 }
 
 #[test]

@@ -279,3 +279,29 @@ fn the_first_states_event_and_the_timeout_of_the_machine_point_to_nothing() {
          TIMED_OUT -: -\n"
     );
 }
+
+/// Recorded: what a template selects stands behind its constants, as a `HashMap` has it.
+#[test]
+fn the_members_of_a_template_are_ordered_as_java_does() {
+    let input = json!({ "a": 1 });
+    for (template, filled) in [
+        (
+            json!({ "userId": 7, "name.$": "$.a", "role.$": "$.a", "isActive.$": "$.a",
+                "metadata": { "source": "x" } }),
+            r#"{"userId":7,"metadata":{"source":"x"},"role":1,"name":1,"isActive":1}"#,
+        ),
+        (
+            json!({ "n": { "literal": "$.a", "resolved.$": "$.a" }, "id.$": "$.a", "score.$": "$.a" }),
+            r#"{"n":{"literal":"$.a","resolved":1},"score":1,"id":1}"#,
+        ),
+        (
+            json!({ "message.$": "$.a", "roleCount.$": "$.a", "originalUser.$": "$.a" }),
+            r#"{"roleCount":1,"originalUser":1,"message":1}"#,
+        ),
+    ] {
+        assert_eq!(
+            through(json!({ "Parameters": template }), input.clone()),
+            filled
+        );
+    }
+}

@@ -84,15 +84,15 @@ fn the_optimised_invocation() {
         json!({ "k": 1 }),
         tasks,
         expect![[r#"
-        1<0 ExecutionStarted {"input":"{\"k\":1}"}
-        2<0 TaskStateEntered {"name":"S","input":"{\"k\":1}"}
-        3<2 TaskScheduled {"parameters":"{\"FunctionName\":\"f\",\"Payload\":{\"k\":1}}","resource":"invoke","resourceType":"lambda"}
-        4<3 TaskStarted {"resource":"invoke","resourceType":"lambda"}
-        5<4 TaskSucceeded {"output":"{\"Payload\":{\"n\":2},\"StatusCode\":200}","resource":"invoke","resourceType":"lambda"}
-        6<5 TaskStateExited {"name":"S","output":"{\"got\":{\"n\":2},\"try\":0}"}
-        7<6 ExecutionSucceeded {"output":"{\"got\":{\"n\":2},\"try\":0}"}
-        SUCCEEDED {"got":{"n":2},"try":0}
-    "#]],
+            1<0 ExecutionStarted {"input":"{\"k\":1}"}
+            2<0 TaskStateEntered {"name":"S","input":"{\"k\":1}"}
+            3<2 TaskScheduled {"parameters":"{\"FunctionName\":\"f\",\"Payload\":{\"k\":1}}","resource":"invoke","resourceType":"lambda"}
+            4<3 TaskStarted {"resource":"invoke","resourceType":"lambda"}
+            5<4 TaskSucceeded {"output":"{\"Payload\":{\"n\":2},\"StatusCode\":200}","resource":"invoke","resourceType":"lambda"}
+            6<5 TaskStateExited {"name":"S","output":"{\"try\":0,\"got\":{\"n\":2}}"}
+            7<6 ExecutionSucceeded {"output":"{\"try\":0,\"got\":{\"n\":2}}"}
+            SUCCEEDED {"try":0,"got":{"n":2}}
+        "#]],
     );
 }
 
