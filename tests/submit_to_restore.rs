@@ -133,10 +133,12 @@ fn what_was_refused_can_be_tried_again_once_the_reason_is_gone() {
 #[test]
 fn a_group_comes_back_together() {
     let stack = Stack::start();
-    stack.register(&["a", "b", "team/c"]);
+    stack.register(&["a", "b", "a/team"]);
     for (name, seed) in [("a", 1), ("b", 2), ("c", 3)] {
         stack.file(&format!("{name}/app"), &noise(seed, 50_000));
     }
+    // It would be one file with `app` of `a/team`, were names joined as they are.
+    stack.file("a/team/app", &noise(4, 50_000));
     let group = stack
         .run([
             "submit",
@@ -144,7 +146,7 @@ fn a_group_comes_back_together() {
             "--group",
             "a=1:work/a",
             "b=1:work/b",
-            "team/c=1:work/c",
+            "a/team=1:work/c",
         ])
         .ok();
     assert_eq!(group["state"], "committed");
@@ -152,8 +154,16 @@ fn a_group_comes_back_together() {
     let restored = stack.restore(group["id"].as_str().unwrap());
     let mut expected = tree(&stack.work());
     let c = expected.remove("c/app").unwrap();
-    expected.insert("team/c/app".to_owned(), c);
+    expected.insert("a%2Fteam/app".to_owned(), c);
     assert_eq!(tree(&restored), expected);
+}
+
+#[test]
+fn a_service_is_not_named_after_a_way_out() {
+    let stack = Stack::start();
+    for name in ["..", "../../evil", "/", "//x", "a/../../../x"] {
+        assert_ne!(stack.run(["service", "register", name]).code, 0, "{name}");
+    }
 }
 
 #[test]

@@ -1,19 +1,20 @@
 //! `tapemark restore`: bring a checkpoint back from tape, and prove it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 use jiff::SignedDuration;
-use model::{ArtifactName, Code, Refusal};
+use model::{ArtifactName, CheckpointId, Code, Refusal, ServiceName};
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
 use crate::client::Client;
-use crate::client::types::{Artifact, Page, RESTORE, Restore};
+use crate::client::types::{Artifact, Member, Page, RESTORE, Restore};
 use crate::failure::{Failure, No};
 use crate::out::{Out, bytes};
 use crate::submit::poll;
@@ -22,12 +23,15 @@ use crate::submit::poll;
 const DOWNLOADS: usize = 4;
 /// The largest page of artifacts that the API gives.
 const PAGE: u32 = 2_000;
+/// The longest name of a directory, in bytes: what ext4 and XFS hold.
+const MAX_PART: usize = 255;
 
 /// What `tapemark restore` is told.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Each file is compared with the SHA-256 in the catalogue before it gets its name; exit code 6
-says that one was not what it should be. Of a group, each service gets a directory of its own.")]
+says that one was not what it should be. Of a group, each checkpoint gets a directory of its
+own, named as its service with `/` as `%2F`, and `@version` where a service occurs twice.")]
 pub(crate) struct RestoreArgs {
     /// The id of a checkpoint or of a group
     #[arg(value_name = "ID")]
@@ -82,9 +86,14 @@ pub(crate) async fn restore(out: &Out, client: &Client, args: RestoreArgs) -> Re
         }
     }
     let targets = targets(client, &args.id, &args.to).await?;
-    let mut done = Vec::new();
+    // Nothing is fetched before all of it is known to have a place.
+    let mut lists = Vec::new();
     for target in &targets {
-        done.push(bring_back(out, client, target, &args).await?);
+        lists.push(wanted(client, target, &args).await?);
+    }
+    let mut done = Vec::new();
+    for (target, list) in targets.iter().zip(&lists) {
+        done.push(fetch_all(out, client, target, list, &args).await?);
     }
     flush_to_disk(&args.to).await?;
     let artifacts: usize = done.iter().map(|one| one.artifacts).sum();
@@ -122,8 +131,10 @@ pub(crate) async fn targets(client: &Client, id: &str, to: &Path) -> Result<Vec<
                 Err(no) if no.is(Code::NotFound) => return Err(failure),
                 answer => answer?,
             };
-            let targets = group.checkpoints.into_iter().map(|member| Target {
-                directory: to.join(&member.service),
+            let directories = directories(&group.checkpoints)?;
+            let members = group.checkpoints.into_iter().zip(directories);
+            let targets = members.map(|(member, directory)| Target {
+                directory: to.join(directory),
                 id: member.id,
                 service: member.service,
             });
@@ -131,6 +142,80 @@ pub(crate) async fn targets(client: &Client, id: &str, to: &Path) -> Result<Vec<
         }
         Err(failure) => Err(failure),
     }
+}
+
+/// A directory name for each member of a group: one path part, and each another one, so
+/// that no artifact of one member can take the place of another's.
+fn directories(members: &[Member]) -> Result<Vec<String>, Failure> {
+    let mut services: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut versions: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for member in members {
+        // The catalogue holds checked names only; a foreign server may not.
+        let refused = |error| Failure::no(Code::InvalidRequest, format!("a group: {error}"));
+        member.service.parse::<ServiceName>().map_err(refused)?;
+        member.id.parse::<CheckpointId>().map_err(refused)?;
+        *services.entry(&member.service).or_default() += 1;
+        let version = (member.service.as_str(), member.version.as_str());
+        *versions.entry(version).or_default() += 1;
+    }
+    let name = |member: &Member| {
+        let mut name = one_part(&member.service);
+        if services[member.service.as_str()] > 1 {
+            name = format!("{name}@{}", one_part(&member.version));
+        }
+        if versions[&(member.service.as_str(), member.version.as_str())] > 1 {
+            name = format!("{name}@{}", member.id);
+        }
+        if name.len() > MAX_PART {
+            name.clone_from(&member.id);
+        }
+        name
+    };
+    let names: Vec<String> = members.iter().map(name).collect();
+    let mut seen = BTreeSet::new();
+    match names.iter().find(|name| !seen.insert(*name)) {
+        None => Ok(names),
+        Some(name) => Err(Failure::no(
+            Code::InvalidRequest,
+            format!("a group: expected a directory for each member, found {name:?} twice"),
+        )),
+    }
+}
+
+/// A text as one part of a path that says the same: what a part cannot hold, and `%` and
+/// `@`, as in a URL.
+fn one_part(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    text.bytes()
+        .map(|byte| match plain(byte) {
+            true => char::from(byte).to_string(),
+            false => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// Checks that each artifact has a place of its own: no name twice, none that is a
+/// directory of another.
+fn check_places(list: &[Artifact]) -> Result<(), Failure> {
+    let mut names = BTreeSet::new();
+    for artifact in list {
+        // The catalogue holds checked names only; a foreign server may not.
+        if let Err(error) = artifact.name.parse::<ArtifactName>() {
+            return Err(Failure::no(Code::InvalidArtifactName, error.to_string()));
+        }
+        if !names.insert(artifact.name.as_str()) {
+            let message = format!("expected each name once, found {:?} twice", artifact.name);
+            return Err(Failure::no(Code::InvalidArtifactName, message));
+        }
+    }
+    for name in &names {
+        let mut above = name.match_indices('/').map(|(at, _)| &name[..at]);
+        if let Some(file) = above.find(|above| names.contains(above)) {
+            let message = format!("expected {file:?} to be a file or a directory, found both");
+            return Err(Failure::no(Code::InvalidArtifactName, message));
+        }
+    }
+    Ok(())
 }
 
 /// The artifacts of a checkpoint as the catalogue knows them.
@@ -169,6 +254,16 @@ pub(crate) async fn bring_back(
     target: &Target,
     args: &RestoreArgs,
 ) -> Result<Restored, Failure> {
+    let list = wanted(client, target, args).await?;
+    fetch_all(out, client, target, &list, args).await
+}
+
+/// The artifacts of a checkpoint that are to come back; each has a free place.
+async fn wanted(
+    client: &Client,
+    target: &Target,
+    args: &RestoreArgs,
+) -> Result<Vec<Artifact>, Failure> {
     let mut list = artifacts(client, &target.id).await?;
     if !args.only.is_empty() {
         for (index, name) in args.only.iter().enumerate() {
@@ -183,11 +278,8 @@ pub(crate) async fn bring_back(
         }
         list.retain(|artifact| args.only.contains(&artifact.name));
     }
+    check_places(&list)?;
     for artifact in &list {
-        // The catalogue holds checked names only; a foreign server may not.
-        if let Err(error) = artifact.name.parse::<ArtifactName>() {
-            return Err(Failure::no(Code::InvalidArtifactName, error.to_string()));
-        }
         let path = target.directory.join(&artifact.name);
         if !args.force && path.symlink_metadata().is_ok() {
             return Err(Failure::Usage(format!(
@@ -196,6 +288,17 @@ pub(crate) async fn bring_back(
             )));
         }
     }
+    Ok(list)
+}
+
+/// Has a checkpoint read from tape and fetches what is wanted of it.
+async fn fetch_all(
+    out: &Out,
+    client: &Client,
+    target: &Target,
+    list: &[Artifact],
+    args: &RestoreArgs,
+) -> Result<Restored, Failure> {
     let request = format!(
         "mutation($id: UUID!, $only: [String!]) {{ \
          restore(checkpoint: $id, only: $only) {{ {RESTORE} }} }}"
@@ -222,7 +325,7 @@ pub(crate) async fn bring_back(
     };
     let total = list.iter().map(|artifact| artifact.size).sum();
     let bar = out.bytes_bar("restore", total);
-    let mismatches: Vec<Option<No>> = stream::iter(&list)
+    let mismatches: Vec<Option<No>> = stream::iter(list)
         .map(|artifact| fetch(client, &base, artifact, &target.directory, &bar))
         .buffered(DOWNLOADS)
         .try_collect()
@@ -316,4 +419,82 @@ async fn fetch(
     }
     part.persist(&path)?;
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(service: &str, version: &str, no: u8) -> Member {
+        serde_json::from_value(json!({
+            "id": format!("01890000-0000-7000-8000-0000000000{no:02}"), "service": service,
+            "version": version, "state": "COMMITTED", "supersededBy": null, "mergedInto": null,
+            "parent": null, "bytes": "0", "artifactCount": 0, "committedAt": null,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn each_member_of_a_group_has_a_directory_of_its_own() {
+        let members = [
+            member("n", "1", 0),
+            member("n/b", "1", 1),
+            member("n_2Fb", "1", 2),
+            member("twice", "1", 3),
+            member("twice", "2/x", 4),
+            member("same", "1", 5),
+            member("same", "1", 6),
+        ];
+        assert_eq!(
+            directories(&members).unwrap(),
+            [
+                "n",
+                "n%2Fb",
+                "n_2Fb",
+                "twice@1",
+                "twice@2%2Fx",
+                "same@1@01890000-0000-7000-8000-000000000005",
+                "same@1@01890000-0000-7000-8000-000000000006",
+            ]
+        );
+        let long = "/".repeat(128);
+        let long = [member("s", &long, 1), member("s", "2", 2)];
+        assert_eq!(directories(&long).unwrap()[0], long[0].id);
+    }
+
+    #[test]
+    fn a_foreign_server_cannot_lead_out_of_the_directory() {
+        for service in ["..", "../../evil", "/", "//x", "a/../../../x", "", "a b"] {
+            assert!(
+                directories(&[member(service, "1", 1)]).is_err(),
+                "{service:?}"
+            );
+        }
+        let mut bad = member("a", "1", 1);
+        bad.id = "../x".to_owned();
+        assert!(directories(&[bad]).is_err());
+        // A name that another member's id would become.
+        let taken = member("s", "1", 1).id;
+        let long = "/".repeat(128);
+        let three = [
+            member("s", &long, 1),
+            member("s", "2", 2),
+            member(&taken, "1", 3),
+        ];
+        assert!(directories(&three).is_err());
+    }
+
+    #[test]
+    fn artifacts_do_not_share_a_place() {
+        let list = |names: &[&str]| -> Vec<Artifact> {
+            let one = |name: &&str| json!({ "name": name, "size": "0", "sha256": "" });
+            let all = names.iter().map(one);
+            all.map(|one| serde_json::from_value(one).unwrap())
+                .collect()
+        };
+        assert!(check_places(&list(&["a", "a.b", "c/d", "c/e"])).is_ok());
+        for bad in [&["a", "a"][..], &["a", "a/b"], &["a/b/c", "a"], &["../a"]] {
+            assert!(check_places(&list(bad)).is_err(), "{bad:?}");
+        }
+    }
 }

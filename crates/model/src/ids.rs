@@ -77,7 +77,7 @@ uuid_id! {
 }
 
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident, $max:literal, $expected:literal, $allowed:expr) => {
+    ($(#[$doc:meta])* $name:ident, $max:literal, $expected:literal, $allowed:expr $(, $whole:expr)?) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(transparent)]
@@ -104,7 +104,12 @@ macro_rules! text_id {
 
             fn from_str(text: &str) -> Result<Self, InvalidId> {
                 let allowed: fn(char) -> bool = $allowed;
-                if text.is_empty() || text.len() > $max || !text.chars().all(allowed) {
+                let whole: &[fn(&str) -> bool] = &[$($whole)?];
+                if text.is_empty()
+                    || text.len() > $max
+                    || !text.chars().all(allowed)
+                    || !whole.iter().all(|rule| rule(text))
+                {
                     return Err(InvalidId {
                         kind: stringify!($name),
                         expected: $expected,
@@ -128,9 +133,19 @@ const fn plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
 
+/// The rule of artifact names for parts: such a path stays below the directory it is
+/// joined to.
+fn stays_below(path: &str) -> bool {
+    !path.split('/').any(|part| matches!(part, "" | "." | ".."))
+}
+
 text_id! {
     /// A service, as the platform team registered it. 128 bytes fit a DNS label path.
-    ServiceName, 128, "1 to 128 of A-Z a-z 0-9 - _ . /", |c| plain(c) || c == '/'
+    /// Its parts between `/` follow the rules of [`ArtifactName`](crate::ArtifactName): none
+    /// is empty, `.` or `..`, so that no `/` leads or trails.
+    ServiceName, 128,
+    "1 to 128 of A-Z a-z 0-9 - _ . with / between parts, none of them empty, `.` or `..`",
+    |c| plain(c) || c == '/', stays_below
 }
 text_id! {
     /// A version of a service: free text without spaces, so that it stands in a log line.
@@ -183,6 +198,29 @@ mod tests {
             assert!(serde_json::from_value::<ServiceName>(bad.into()).is_err());
         }
         assert!("tm0001l9".parse::<Barcode>().is_err());
+    }
+
+    #[test]
+    fn a_service_name_is_a_path_that_stays_below() {
+        for good in ["a", "a/b", "team/x.y/z-1", "...", "a/..b", ".hidden"] {
+            assert!(good.parse::<ServiceName>().is_ok(), "{good:?}");
+        }
+        for bad in [
+            "..",
+            ".",
+            "/",
+            "//x",
+            "/x",
+            "x/",
+            "a//b",
+            "a/.",
+            "./a",
+            "../../evil",
+            "a/../../../x",
+        ] {
+            assert!(bad.parse::<ServiceName>().is_err(), "{bad:?}");
+            assert!(serde_json::from_value::<ServiceName>(bad.into()).is_err());
+        }
     }
 
     #[test]
