@@ -184,7 +184,7 @@ impl Call {
             });
         }
         if !self.function.arity().contains(&given.len()) {
-            return Err(functions::invalid(self.function).into());
+            return Err(functions::miscounted(self.function).into());
         }
         Ok(functions::call(self.function, &given, view)?)
     }

@@ -16,6 +16,15 @@ pub(super) fn invalid(function: Function) -> String {
     format!("Invalid arguments in States.{}", function.name())
 }
 
+/// What AWS says of more or fewer arguments than a function takes.
+pub(super) fn miscounted(function: Function) -> String {
+    let told = invalid(function);
+    match function {
+        Function::JsonToString => format!("{told}: only a single argument is allowed."),
+        _ => told,
+    }
+}
+
 /// Calls a function with as many arguments as it takes.
 pub(super) fn call(function: Function, given: &[Given], view: &View<'_>) -> Result<Value, String> {
     let value = match function {

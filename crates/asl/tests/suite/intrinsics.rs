@@ -193,6 +193,10 @@ fn a_failing_call_is_a_runtime_error_that_names_the_whole_expression() {
             "Invalid arguments in States.StringToJson",
         ),
         (
+            "States.JsonToString($.l, $.s)",
+            "Invalid arguments in States.JsonToString: only a single argument is allowed.",
+        ),
+        (
             "States.ArrayLength($.s)",
             "Invalid arguments in States.ArrayLength",
         ),
