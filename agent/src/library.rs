@@ -14,8 +14,8 @@ use model::work::SeenDrive;
 use model::{Barcode, Bytes, Code, DriveSerial, LibraryId, Refusal, Slot, SlotKind};
 use parking_lot::Mutex;
 use scsi::{
-    Changer, Drive, Element, ElementKind, ElementProblem, Inventory, Readiness, ScsiError,
-    Transport, VolumeTag,
+    Changer, Drive, Element, ElementKind, ElementProblem, Inventory, Patience, Readiness,
+    ScsiError, Transport, VolumeTag,
 };
 
 use crate::lease::Lease;
@@ -40,6 +40,8 @@ pub struct Hardware {
     pub drives: Vec<BoxTransport>,
     /// What a cartridge of the library holds.
     pub native_capacity: Bytes,
+    /// How time passes while a device is busy: `std::thread::sleep`, or a test's own.
+    pub wait: fn(Duration),
 }
 
 /// One library and all its drives.
@@ -79,6 +81,7 @@ impl Library {
         let mut decks = BTreeMap::new();
         for transport in hardware.drives {
             let mut drive = Drive::new(transport);
+            drive.set_patience(Patience::waiting(hardware.wait));
             drive.identify()?;
             let serial: DriveSerial = drive.serial()?.trim().parse()?;
             let deck = Deck {
@@ -91,10 +94,12 @@ impl Library {
                 "two drives say that their serial number is {serial}"
             );
         }
+        let mut changer = Changer::new(hardware.changer);
+        changer.set_patience(Patience::waiting(hardware.wait));
         Ok(Self {
             id,
             native_capacity: hardware.native_capacity,
-            changer: Mutex::new(Changer::new(hardware.changer)),
+            changer: Mutex::new(changer),
             decks,
         })
     }
@@ -201,7 +206,10 @@ impl Library {
                 tracing::warn!(drive = %serial, %volume, %refusal, "looking at every element, then trying once more");
                 changer
                     .initialize_element_status()
-                    .map_err(|error| Trouble::Drive(changer_fault(&error)))?;
+                    .map_err(|error| match again(&error) {
+                        MoveError::Final(trouble) => trouble,
+                        MoveError::Again(refusal) => Trouble::Drive(refusal),
+                    })?;
                 lease.check().map_err(Trouble::Lost)?;
                 self.try_mount(&mut changer, deck, serial, volume, lease)
                     .map_err(|error| match error {
@@ -317,10 +325,11 @@ impl Library {
         }
     }
 
+    /// Asks the changer what stands where. Where it does not say, no drive is to blame.
     fn look(&self, changer: &mut Changer<BoxTransport>) -> Result<Inventory, Trouble> {
         let inventory = changer
             .inventory()
-            .map_err(|error| Trouble::Drive(changer_fault(&error)))?;
+            .map_err(|error| Trouble::Passing(changer_fault(&error)))?;
         for (serial, deck) in &self.decks {
             *deck.mounted.lock() = inventory.drive_by_serial(serial.as_str()).and_then(barcode);
         }
@@ -362,9 +371,10 @@ fn changer_fault(error: &ScsiError) -> Refusal {
 }
 
 /// Every failed move is tried again after a look, except where the drive is known to be
-/// the reason.
+/// the reason, or the changer was busy for longer than it was waited for.
 fn again(error: &ScsiError) -> MoveError {
     match error {
+        busy if busy.is_busy() => MoveError::Final(Trouble::Passing(changer_fault(error))),
         ScsiError::Element {
             problem: ElementProblem::LoadFailed,
             ..

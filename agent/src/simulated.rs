@@ -30,6 +30,7 @@ pub fn hardware_of(sim: &SimLibrary) -> Hardware {
             .map(|drive| Box::new(drive) as _)
             .collect(),
         native_capacity: model::Bytes(sim.config().capacity),
+        wait: std::thread::sleep,
     }
 }
 

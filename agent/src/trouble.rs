@@ -9,6 +9,7 @@
 //! | reset, no answer, deferred error | nobody, at first | the next session proves the tape again and adopts what is durable |
 //! | any of the two rows above, twice in a row on one drive | drive | the volume changed or was proven, the drive stayed (Phobos: one SCSI error failed both) |
 //! | hardware error, guard check, failed load | drive | |
+//! | changer busy, or silent about what stands where | nobody | the next session asks again |
 //! | changer jam, twice | drive, `ChangerFault` | the way to this drive is blocked |
 //!
 //! A synchronous filemark or a read that succeeds clears a drive's strikes.

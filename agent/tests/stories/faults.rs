@@ -199,3 +199,37 @@ async fn a_jam_is_tried_once_more_then_it_is_a_fault() {
     assert!(rig.control.state.lock().item(&key).outcome.is_none());
     agent.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_device_is_asked_again_and_no_drive_is_blamed() {
+    let mut rig = Rig::new();
+    for command in ["READ ELEMENT STATUS", "MOVE MEDIUM", "WRITE(6)"] {
+        rig.sim
+            .arm(Fault::on(command).times(3).effect(Effect::Busy));
+    }
+    let order = rig.checkpoint(1_500_000);
+    let key = rig.control.submit(V1, "a", Order::Write(order));
+    let agent = rig.start();
+    rig.control.placement(&key).await;
+    {
+        let state = rig.control.state.lock();
+        assert!(state.drive_faults.is_empty());
+        assert_eq!(state.closed, 0, "one session did it");
+    }
+    assert_eq!(rig.sim.pending_faults(), 0, "each was busy");
+    // A changer that is busy for longer than it is waited for, again and again.
+    rig.sim.arm(
+        Fault::on("READ ELEMENT STATUS")
+            .times(50)
+            .effect(Effect::Busy),
+    );
+    let order = rig.checkpoint(1000);
+    let key = rig.control.submit(V2, "b", Order::Write(order));
+    rig.control.placement(&key).await;
+    {
+        let state = rig.control.state.lock();
+        assert!(state.drive_faults.is_empty());
+        assert!(state.closed >= 2, "it gave up, and came again");
+    }
+    agent.stop().await;
+}

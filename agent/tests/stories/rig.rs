@@ -15,8 +15,8 @@ use scsi::VolumeTag;
 use sha2::Digest as _;
 use simlib::{Config, SimLibrary};
 use tapemark_agent::{
-    AgentConfig, BatchLimits, Clock, ControlConfig, KillPoints, LibraryConfig, Pace, Parts,
-    SimulatedLibrary, Timing, hardware_of, run_with,
+    AgentConfig, BatchLimits, Clock, ControlConfig, Hardware, KillPoints, LibraryConfig, Pace,
+    Parts, SimulatedLibrary, Timing, hardware_of, run_with,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -156,7 +156,10 @@ impl Rig {
     pub(crate) fn start_with(&self, kill: KillPoints, config: AgentConfig) -> Running {
         let parts = Parts {
             control: Arc::clone(&self.control) as _,
-            hardware: hardware_of(&self.sim),
+            hardware: Hardware {
+                wait: |_| {},
+                ..hardware_of(&self.sim)
+            },
             clock: Arc::clone(&self.clock),
             kill,
         };

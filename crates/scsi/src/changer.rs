@@ -8,6 +8,7 @@ use crate::error::{ElementProblem, ScsiError};
 use crate::inquiry::{self, Inquiry};
 use crate::link::{Link, Reply};
 use crate::mode::ModeData;
+use crate::patience::Patience;
 use crate::sense::{Code, Sense, SenseKey};
 use crate::timeouts::Timeouts;
 use crate::transport::{Data, Transport};
@@ -86,11 +87,17 @@ impl<T: Transport> Changer<T> {
             link: Link {
                 transport,
                 timeouts: Timeouts::longest(),
+                patience: Patience::none(),
             },
             assignment: None,
             attentions: Vec::new(),
             noted: 0,
         }
+    }
+
+    /// Sets how a changer that is busy is asked again; without, its first BUSY is the answer.
+    pub fn set_patience(&mut self, patience: Patience) {
+        self.link.patience = patience;
     }
 
     /// The attentions since the last call, oldest first: 28/01 is a mail slot or door that was

@@ -11,6 +11,7 @@ pub use outcome::{
 use crate::cdb::{Cdb, U24, ssc};
 use crate::error::ScsiError;
 use crate::link::{Link, Reply};
+use crate::patience::Patience;
 use crate::position::ObjectNumber;
 use crate::sense::{Code, Sense, SenseKey};
 use crate::timeouts::Timeouts;
@@ -45,6 +46,7 @@ impl<T: Transport> Drive<T> {
             link: Link {
                 transport,
                 timeouts: Timeouts::longest(),
+                patience: Patience::none(),
             },
             poison: None,
             attentions: Vec::new(),
@@ -55,6 +57,11 @@ impl<T: Transport> Drive<T> {
     /// Sets the timeout table.
     pub fn set_timeouts(&mut self, timeouts: Timeouts) {
         self.link.timeouts = timeouts;
+    }
+
+    /// Sets how a drive that is busy is asked again; without, its first BUSY is the answer.
+    pub fn set_patience(&mut self, patience: Patience) {
+        self.link.patience = patience;
     }
 
     /// Errors the drive recovered from and reported (sense key 1) since this handle was made.

@@ -115,6 +115,12 @@ impl ScsiError {
         }
     }
 
+    /// True where the device was busy for longer than it was waited for: nothing was done, and
+    /// nothing is known to be wrong.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Status { status, .. } if status.is_busy())
+    }
+
     /// What to do about it: [`classify`] of the sense, or the nearest action where the error
     /// carries none.
     pub fn action(&self) -> Action {

@@ -1,8 +1,8 @@
 //! SCSI for tape: command blocks, sense data, and typed commands for a drive (SSC) and a
 //! changer (SMC) over a [`Transport`].
 //!
-//! This crate **never** knows what a checkpoint is, never retries a write or a move by itself,
-//! never forgets a unit attention, and holds no thread, no clock and no `unsafe`.
+//! This crate **never** knows what a checkpoint is, never repeats a write or a move that may
+//! have been done (one answered BUSY was not: [`Patience`]), never forgets a unit attention, and holds no thread, no clock and no `unsafe`.
 //!
 //! Layers, lowest first:
 //! - [`cdb`] builds command blocks; [`sense`], [`inquiry`], [`mode`], [`log`], [`mam`],
@@ -49,6 +49,7 @@ mod changer;
 mod drive;
 mod error;
 mod link;
+mod patience;
 mod timeouts;
 mod transport;
 mod wire;
@@ -63,6 +64,7 @@ pub use element::{Element, ElementAddress, ElementKind, VolumeTag};
 pub use error::{ElementProblem, ScsiError};
 pub use inquiry::Inquiry;
 pub use mam::Attribute;
+pub use patience::Patience;
 pub use position::{ObjectNumber, Position};
 pub use sense::{Code, Sense, SenseKey};
 pub use timeouts::{FormFactor, Generation, Timeouts};

@@ -2,6 +2,7 @@
 
 use crate::cdb::Cdb;
 use crate::error::ScsiError;
+use crate::patience::Patience;
 use crate::sense::{Sense, SenseKey};
 use crate::timeouts::Timeouts;
 use crate::transport::{Data, Status, Transport};
@@ -9,6 +10,7 @@ use crate::transport::{Data, Status, Transport};
 pub(crate) struct Link<T> {
     pub(crate) transport: T,
     pub(crate) timeouts: Timeouts,
+    pub(crate) patience: Patience,
 }
 
 /// A command that was answered with GOOD or with readable, current sense.
@@ -59,12 +61,23 @@ impl Reply {
 }
 
 impl<T: Transport> Link<T> {
-    pub(crate) fn exec(&mut self, cdb: Cdb, data: Data<'_>) -> Result<Reply, ScsiError> {
+    /// Sends a command, and sends it again while the device says that it did nothing because
+    /// it is busy: the one place where that is done.
+    pub(crate) fn exec(&mut self, cdb: Cdb, mut data: Data<'_>) -> Result<Reply, ScsiError> {
         let command = cdb.name();
-        let completion = self
-            .transport
-            .exec(&cdb, data, self.timeouts.of(&cdb))
-            .map_err(|source| ScsiError::Transport { command, source })?;
+        let timeout = self.timeouts.of(&cdb);
+        let mut send = || {
+            self.transport
+                .exec(&cdb, data.reborrow(), timeout)
+                .map_err(|source| ScsiError::Transport { command, source })
+        };
+        let mut completion = send()?;
+        for wait in Patience::waits() {
+            if !completion.status.is_busy() || !self.patience.wait(wait) {
+                break;
+            }
+            completion = send()?;
+        }
         let residual = completion.residual;
         match completion.status {
             Status::Good => Ok(Reply {

@@ -43,6 +43,15 @@ pub enum Data<'a> {
 }
 
 impl Data<'_> {
+    /// The same data phase once more.
+    pub(crate) fn reborrow(&mut self) -> Data<'_> {
+        match self {
+            Data::None => Data::None,
+            Data::In(buffer) => Data::In(buffer),
+            Data::Out(bytes) => Data::Out(bytes),
+        }
+    }
+
     /// Bytes the data phase may move.
     pub fn len(&self) -> usize {
         match self {
@@ -117,6 +126,11 @@ impl Status {
             0x28 => Status::TaskSetFull,
             other => Status::Other(other),
         }
+    }
+
+    /// BUSY or TASK SET FULL: not now, and nothing was done.
+    pub fn is_busy(self) -> bool {
+        matches!(self, Status::Busy | Status::TaskSetFull)
     }
 
     /// The status byte.

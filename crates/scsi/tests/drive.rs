@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use scsi::{
-    Action, Completion, Data, Drive, FilemarkMode, ObjectNumber, PoisonCause, ReadOutcome,
-    Readiness, ScsiError, Sense, SenseKey, Spaced, Status, Timeouts, Transport, TransportError,
+    Action, Completion, Data, Drive, FilemarkMode, ObjectNumber, Patience, PoisonCause,
+    ReadOutcome, Readiness, ScsiError, Sense, SenseKey, Spaced, Status, Timeouts, Transport,
+    TransportError,
 };
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -390,6 +391,60 @@ fn busy_and_reservation_conflict_were_not_executed() {
         assert_eq!(drive.rewind(), Err(expected));
         assert!(drive.poisoned().is_none());
     }
+}
+
+fn status(status: Status) -> Answer {
+    let completion = Completion {
+        status,
+        sense: vec![],
+        residual: 0,
+    };
+    (Ok(completion), vec![])
+}
+
+/// Patience that remembers the waits instead of waiting.
+fn patience() -> (Patience, Arc<Mutex<Vec<Duration>>>) {
+    let waits: Arc<Mutex<Vec<Duration>>> = Arc::default();
+    let log = Arc::clone(&waits);
+    let patience = Patience::waiting(move |time| log.lock().unwrap().push(time));
+    (patience, waits)
+}
+
+#[test]
+fn with_patience_a_busy_drive_is_asked_again_and_gets_the_data_again() {
+    let mut answers = vec![status(Status::Busy), status(Status::TaskSetFull)];
+    answers.push((Ok(Completion::good()), b"record".to_vec()));
+    let script = Script::with(answers);
+    let (patience, waits) = patience();
+    let mut drive = Drive::new(script.clone());
+    drive.set_patience(patience);
+    let mut buffer = [0; 6];
+    assert_eq!(
+        drive.read_record(&mut buffer),
+        Ok(ReadOutcome::Record { len: 6 })
+    );
+    assert_eq!(&buffer, b"record");
+    assert_eq!(script.opcodes(), [0x08, 0x08, 0x08]);
+    assert_eq!(*waits.lock().unwrap(), [50, 100].map(Duration::from_millis));
+    // A reservation conflict is no matter of patience.
+    let conflict = Script::with([status(Status::ReservationConflict)]);
+    let mut drive = Drive::new(conflict.clone());
+    drive.set_patience(self::patience().0);
+    assert!(!drive.rewind().unwrap_err().is_busy());
+    assert_eq!(conflict.opcodes().len(), 1);
+}
+
+#[test]
+fn patience_with_a_busy_drive_ends() {
+    let script = Script::with((0..50).map(|_| status(Status::Busy)));
+    let (patience, waits) = patience();
+    let mut drive = Drive::new(script.clone());
+    drive.set_patience(patience);
+    assert!(drive.rewind().unwrap_err().is_busy());
+    assert!(drive.poisoned().is_none(), "nothing was done");
+    assert_eq!(script.opcodes().len(), 9);
+    let total: Duration = waits.lock().unwrap().iter().sum();
+    assert_eq!(total, Duration::from_millis(12_750));
 }
 
 #[test]
