@@ -64,8 +64,9 @@ struct Place {
 }
 
 impl LocalObjects {
-    /// Objects below `data`; files may come from below the `roots` only. Directories that
-    /// are not there are made, and what an earlier process left unfinished is removed.
+    /// Objects below `data`; files may come from below the `roots` only, and never from
+    /// below `data`, even where that lies below a root. Directories that are not there are
+    /// made, and what an earlier process left unfinished is removed.
     ///
     /// # Errors
     /// Where a root is no directory, a path is not UTF-8, or a directory cannot be made.
@@ -75,7 +76,7 @@ impl LocalObjects {
             return Err(io::Error::other(format!("{} is not UTF-8", data.display())));
         }
         let place = Place {
-            roots: Roots::new(roots)?,
+            roots: Roots::new(roots, &data)?,
             pins: data.join("pins"),
             documents: data.join("objects"),
             restores: data.join("restore"),

@@ -35,7 +35,8 @@ const LONGEST_GOODBYE: Duration = Duration::from_secs(10);
 pub struct StackConfig {
     /// Where everything lies. Made where it is not there; readable by its owner only.
     pub data_dir: PathBuf,
-    /// Directories that `file://` artifacts may come from. None: no file may.
+    /// Directories that `file://` artifacts may come from. None: no file may. What lies
+    /// below `data_dir` is no source even where `data_dir` lies below one of them.
     pub allowed_roots: Vec<PathBuf>,
     /// The pool that the first start creates, with its library. Later starts leave the
     /// catalogue's pool as it is.

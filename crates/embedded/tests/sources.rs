@@ -104,6 +104,83 @@ async fn nothing_leads_out_of_the_roots() {
     }
 }
 
+/// `up --data .tapemark --allow-root .`: who may submit must not read the keys, neither by
+/// having them checkpointed nor by what a refusal tells about their size and digest.
+#[tokio::test]
+async fn the_data_directory_is_no_source_even_below_a_root() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::create_dir_all(path("root/.tapemark/keys")).unwrap();
+    fs::create_dir_all(path("root/.tapemarket")).unwrap();
+    fs::write(path("root/.tapemark/keys/operator.token"), "secret").unwrap();
+    fs::write(path("root/.tapemarket/app"), "12345").unwrap();
+    symlink(path("root/.tapemark"), path("elsewhere")).unwrap();
+    let data = path("elsewhere");
+    let roots = [path("root"), path("root/.tapemark/keys")];
+    let objects = LocalObjects::open(&data, &roots, None).unwrap();
+
+    let root = path("root");
+    symlink("keys/operator.token", root.join(".tapemark/inner-link")).unwrap();
+    symlink(root.join(".tapemark"), root.join("whole")).unwrap();
+    symlink(".tapemark/keys", root.join("keys")).unwrap();
+    symlink("keys/operator.token", root.join("token")).unwrap();
+    symlink("token", root.join("link-to-link")).unwrap();
+    symlink(&data, root.join("by-its-other-name")).unwrap();
+    let name = directory.path().display();
+    let own = [
+        root.join(".tapemark/keys/operator.token"),
+        root.join(".tapemark/inner-link"),
+        root.join("whole/keys/operator.token"),
+        root.join("keys/operator.token"),
+        root.join("token"),
+        root.join("link-to-link"),
+        root.join("by-its-other-name/keys/operator.token"),
+        root.join(".tapemark/lock"),
+        root.join(".tapemark/keys/not-there"),
+        root.join("keys/not-there"),
+        root.join(".tapemark"),
+        PathBuf::from(format!("{name}/root//.tapemark/./keys//operator.token")),
+        PathBuf::from(format!(
+            "/proc/self/root{name}/root/whole/keys/operator.token"
+        )),
+    ];
+    for path in own {
+        let head = objects.head(&file(&path)).await;
+        assert!(
+            matches!(head, Err(ObjectError::NotAllowed(_))),
+            "{}: {head:?}",
+            path.display()
+        );
+        // Neither with the right declaration nor with a wrong one.
+        for (size, content) in [(6, "secret"), (6, "guess!"), (1, "s")] {
+            let pin = objects
+                .pin(
+                    checkpoint(),
+                    0,
+                    &file(&path),
+                    Bytes(size),
+                    digest(content.as_bytes()),
+                )
+                .await;
+            assert!(
+                matches!(pin, Err(ObjectError::NotAllowed(_))),
+                "{}: {pin:?}",
+                path.display()
+            );
+        }
+    }
+    let refused = objects
+        .head(&file(&root.join("token")))
+        .await
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(refused.contains("never a source"), "{refused}");
+
+    let neighbour = objects.head(&file(&root.join(".tapemarket/app"))).await;
+    assert_eq!(neighbour.unwrap().size, Bytes(5));
+}
+
 #[tokio::test]
 async fn links_within_the_roots_are_followed() {
     let place = Place::new();
