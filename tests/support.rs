@@ -135,6 +135,13 @@ impl Stack {
         self.up = Some(child);
     }
 
+    /// Runs a `tapemark up` that is expected to end by itself, with these options.
+    pub fn up_in_vain(&self, options: &[&str]) -> Answer {
+        assert!(self.up.is_none(), "it is up");
+        let up = ["up", "--listen", "127.0.0.1:0"];
+        answer(self.command().args(up).args(options).output().unwrap())
+    }
+
     fn log(&self, name: &str) -> std::fs::File {
         let path = self.dir.path().join(name);
         std::fs::File::options()

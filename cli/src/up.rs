@@ -142,6 +142,8 @@ pub(crate) async fn start(data_dir: &Path, setup: &Setup) -> Result<Running, Fai
         reserve: setup.reserve(),
         write_drives: u8::try_from(setup.drives / 2).unwrap_or(u8::MAX).max(1),
     };
+    // Before there is a catalogue, so that one without an identity means a lost identity.
+    files::age_identity(data_dir)?;
     let mut config = StackConfig::new(data_dir, pool);
     config.allowed_roots = setup.allow_root.clone();
     config.agents = vec![names.agent.clone()];
@@ -219,7 +221,7 @@ fn agent_config(
     url: &str,
 ) -> Result<AgentConfig, Failure> {
     let keys = data_dir.join("keys");
-    let (identity_file, recipient) = files::age_identity(&keys)?;
+    let (identity_file, recipient) = files::age_identity(data_dir)?;
     Ok(AgentConfig {
         agent: names.agent.clone(),
         control: ControlConfig {

@@ -2,7 +2,7 @@
 //! and where it is.
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use age::secrecy::ExposeSecret;
@@ -20,6 +20,8 @@ const SETUP_FILE: &str = "up.toml";
 const AGENT_FILE: &str = "agent.toml";
 /// The identity that opens what is on tape.
 const IDENTITY_FILE: &str = "age-identity.txt";
+/// The catalogue, as the embedded stack names it.
+const CATALOGUE_FILE: &str = "catalogue.redb";
 /// The name of the token that `up` makes for the CLI.
 const OPERATOR: &str = "operator";
 
@@ -76,35 +78,70 @@ pub(super) fn operator_token(data_dir: &Path, tokens: &FileTokens) -> Result<Str
     Ok(secret.expose().to_owned())
 }
 
-/// The age identity's file and its recipient; drawn at the first start and never again.
-pub(super) fn age_identity(keys: &Path) -> Result<(PathBuf, String), Failure> {
+/// The age identity's file and its recipient; drawn before there is a catalogue and never
+/// again. It must be on disk before anything is written to tape that needs it.
+///
+/// # Errors
+/// [`Failure::Usage`] where it is lost: a catalogue may name tapes that only it opens.
+pub(super) fn age_identity(data_dir: &Path) -> Result<(PathBuf, String), Failure> {
+    let keys = data_dir.join("keys");
     let path = keys.join(IDENTITY_FILE);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => {
-            let line = text
-                .lines()
-                .find(|line| line.starts_with("AGE-SECRET-KEY-"));
-            let identity: Result<age::x25519::Identity, _> = line.unwrap_or_default().parse();
-            let identity = identity.map_err(|error| {
-                Failure::Usage(format!(
-                    "{}: expected an age identity: {error}",
-                    path.display()
-                ))
-            })?;
-            Ok((path, identity.to_public().to_string()))
+    loop {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                let line = text
+                    .lines()
+                    .find(|line| line.starts_with("AGE-SECRET-KEY-"));
+                let identity: Result<age::x25519::Identity, _> = line.unwrap_or_default().parse();
+                let identity = identity.map_err(|error| {
+                    Failure::Usage(format!(
+                        "{}: expected an age identity: {error}",
+                        path.display()
+                    ))
+                })?;
+                return Ok((path, identity.to_public().to_string()));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let identity = age::x25519::Identity::generate();
-            let recipient = identity.to_public().to_string();
-            let text = format!(
-                "# Opens what this installation writes to tape. Keep a copy in a safe place:\n\
-                 # without it nothing on tape can be read.\n# public key: {recipient}\n{}\n",
-                identity.to_string().expose_secret()
-            );
-            write(&path, text.as_bytes())?;
-            Ok((path, recipient))
+        let catalogue = data_dir.join(CATALOGUE_FILE);
+        if catalogue.try_exists()? {
+            return Err(Failure::Usage(format!(
+                "{}: expected the age identity that opens what {} has on tape, found no such \
+                 file; put your copy of it there. A new one would not open what is written. \
+                 Where nothing on tape is needed any more, name another data directory",
+                path.display(),
+                catalogue.display()
+            )));
         }
-        Err(error) => Err(error.into()),
+        let identity = age::x25519::Identity::generate();
+        let text = format!(
+            "# Opens what this installation writes to tape. Keep a copy in a safe place:\n\
+             # without it nothing on tape can be read.\n# public key: {}\n{}\n",
+            identity.to_public(),
+            identity.to_string().expose_secret()
+        );
+        keep_first(&keys, &path, text.as_bytes())?;
+    }
+}
+
+/// Writes a file of mode 0600 that stays what it is where another process was first. File
+/// and name are on disk when this returns.
+fn keep_first(directory: &Path, path: &Path, body: &[u8]) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(directory)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(body)?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Ok(_) => {}
+        Err(lost) if lost.error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(lost) => return Err(lost.error),
+    }
+    std::fs::File::open(directory)?.sync_all()?;
+    match directory.parent() {
+        Some(parent) => std::fs::File::open(parent)?.sync_all(),
+        None => Ok(()),
     }
 }
 
@@ -127,16 +164,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_identity_that_was_there_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, recipient) = age_identity(dir.path()).unwrap();
+        let kept = std::fs::read(&file).unwrap();
+        // Another process was first.
+        keep_first(&dir.path().join("keys"), &file, b"another").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), kept);
+        std::fs::write(dir.path().join(CATALOGUE_FILE), "").unwrap();
+        assert_eq!(age_identity(dir.path()).unwrap().1, recipient);
+        std::fs::remove_file(&file).unwrap();
+        assert!(matches!(age_identity(dir.path()), Err(Failure::Usage(_))));
+        assert!(!file.exists());
+    }
+
+    #[test]
     fn keys_are_drawn_once() {
         let dir = tempfile::tempdir().unwrap();
         let tokens = FileTokens::open(dir.path().join("tokens.json")).unwrap();
         let token = operator_token(dir.path(), &tokens).unwrap();
         assert_eq!(operator_token(dir.path(), &tokens).unwrap(), token);
-        let (file, recipient) = age_identity(&dir.path().join("keys")).unwrap();
-        assert_eq!(
-            age_identity(&dir.path().join("keys")).unwrap(),
-            (file, recipient)
-        );
+        let (file, recipient) = age_identity(dir.path()).unwrap();
+        assert_eq!(age_identity(dir.path()).unwrap(), (file, recipient));
         // A token file that does not fit the tokens is replaced, not believed.
         std::fs::write(dir.path().join(TOKEN_FILE), "guess").unwrap();
         let new = operator_token(dir.path(), &tokens).unwrap();
