@@ -48,6 +48,11 @@ pub const MAX_TOKENS: usize = 10_000;
 /// How many requests are executed at once; more wait in line.
 pub const MAX_CONCURRENT: usize = 128;
 
-/// The longest a request may take, waiting in line included. A submission that runs
-/// into it may be repeated under the same idempotency key.
+/// The longest a request's body may be on its way. The longest body ([`MAX_BODY_BYTES`])
+/// needs 4.5 Mbit/s to make it, a typical one a tenth of that; who is slower or stands
+/// still must not hold a connection for good.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The longest a request may take once its body is there, waiting in line included. A
+/// submission that runs into it may be repeated under the same idempotency key.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);

@@ -154,9 +154,20 @@ async fn graphql(
         if let Err(message) = accept::check_content_type(&headers) {
             return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, media, &invalid(message));
         }
-        match to_bytes(body, limits::MAX_BODY_BYTES).await {
-            Ok(bytes) => Params::from_json(&bytes),
+        let read = to_bytes(body, limits::MAX_BODY_BYTES);
+        match tokio::time::timeout(limits::BODY_TIMEOUT, read).await {
+            Ok(Ok(bytes)) => Params::from_json(&bytes),
             Err(_) => {
+                let refusal = Refusal::new(
+                    Code::Transient,
+                    format!(
+                        "body: expected all of it within {:?}, found it still on its way",
+                        limits::BODY_TIMEOUT
+                    ),
+                );
+                return refuse(StatusCode::REQUEST_TIMEOUT, media, &refusal);
+            }
+            Ok(Err(_)) => {
                 let refusal = invalid(format!(
                     "body: expected at most {} bytes, found more, or it broke off",
                     limits::MAX_BODY_BYTES

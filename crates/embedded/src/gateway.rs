@@ -1,6 +1,7 @@
 //! The agent protocol over HTTP: seven calls below `/agent/v1/`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -20,6 +21,10 @@ const MAX_BODY_BYTES: usize = 4 << 20;
 /// The largest question that carries results: a scan's report of at most 16 MiB travels as
 /// a JSON string, which can double it.
 const MAX_RESULTS_BYTES: usize = 40 << 20;
+
+/// The longest a question may be on its way. The largest needs 5.6 Mbit/s to make it, an
+/// ordinary one next to nothing; an agent whose line stands still asks again.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Who may speak the agent protocol, by the digests of their bearer tokens.
 #[derive(Clone, Default)]
@@ -59,7 +64,8 @@ impl AgentTokens {
 /// The seven calls of [`model::work`] for agents with one of these tokens.
 ///
 /// A refusal is answered with its JSON as body and a status by its code: 400, 401, 403,
-/// 404, 409, 413, 429, 500 or 503.
+/// 404, 408, 409, 413, 429, 500 or 503. A question that is not there whole after 60 seconds
+/// is a 408.
 pub fn agent_router(control: Control, tokens: AgentTokens) -> Router {
     let gateway = Arc::new(Gateway { control, tokens });
     Router::new()
@@ -188,7 +194,15 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 async fn read(body: Body, most: usize) -> Result<axum::body::Bytes, No> {
-    to_bytes(body, most).await.map_err(|error| {
+    let Ok(read) = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, most)).await else {
+        let text =
+            format!("body: expected all of it within {BODY_TIMEOUT:?}, found it still on its way");
+        return Err(No {
+            status: StatusCode::REQUEST_TIMEOUT,
+            refusal: Refusal::new(Code::Transient, text),
+        });
+    };
+    read.map_err(|error| {
         let is_too_large = std::error::Error::source(&error)
             .is_some_and(|source| source.to_string().contains("length limit"));
         let refusal = |text: String| Refusal::new(Code::InvalidRequest, text);

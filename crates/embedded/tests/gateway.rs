@@ -8,6 +8,7 @@
 )]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use control::ports::Ports;
 use control::{Control, Principal};
@@ -17,6 +18,8 @@ use embedded::{
 use model::{Bytes, Pool};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 const CALLS: [&str; 7] = [
     "inventory",
@@ -204,6 +207,32 @@ async fn a_question_without_end_is_cut_off() {
         no["message"],
         "body: expected at most 4194304 bytes, found more"
     );
+}
+
+/// The time is virtual: it passes when nobody has anything to do but wait.
+#[tokio::test]
+async fn a_question_that_stands_still_is_given_up() {
+    let gateway = Gateway::start().await;
+    // The table works on threads of its own, which virtual time does not wait for.
+    tokio::time::pause();
+    for call in CALLS {
+        let begun = tokio::time::Instant::now();
+        let head = format!(
+            "POST /agent/v1/{call} HTTP/1.1\r\nHost: tapemark\r\n\
+             Authorization: Bearer first token\r\nContent-Length: 100\r\n\r\n{{"
+        );
+        let mut connection = TcpStream::connect(gateway.address).await.unwrap();
+        connection.write_all(head.as_bytes()).await.unwrap();
+        // To its end: the connection is closed too.
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{call}: {answer}");
+        assert!(
+            answer.contains("\"Tapemark.Transient\""),
+            "{call}: {answer}"
+        );
+        assert!(begun.elapsed() >= Duration::from_secs(60), "{call}");
+    }
 }
 
 #[tokio::test]

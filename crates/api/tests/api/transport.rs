@@ -4,6 +4,8 @@
 
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::{Server, client, serve};
 
@@ -333,6 +335,32 @@ async fn what_the_audits_leave_open_is_settled() {
     // No batches: each would be a way around the limits.
     let (status, _) = post(&server, MODERN, &json!([{ "query": TYPENAME }])).await;
     assert_eq!(status, 400);
+}
+
+/// The time is virtual: it passes when nobody has anything to do but wait.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_stands_still_is_given_up() {
+    let server = serve().await;
+    let begun = tokio::time::Instant::now();
+    let head = format!(
+        "POST /graphql HTTP/1.1\r\nHost: tapemark\r\nContent-Type: {JSON}\r\n\
+         Authorization: Bearer {}\r\nContent-Length: 100\r\n\r\n{{",
+        server.operator
+    );
+    let address = server.url.strip_prefix("http://").unwrap();
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    connection.write_all(head.as_bytes()).await.unwrap();
+    // To its end: the connection is closed too.
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("\"Tapemark.Transient\""), "{answer}");
+    assert!(
+        answer.contains("body: expected all of it within 60s"),
+        "{answer}"
+    );
+    let waited = begun.elapsed();
+    assert!(waited >= api::limits::BODY_TIMEOUT, "{waited:?}");
 }
 
 #[tokio::test]
