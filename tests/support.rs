@@ -161,6 +161,17 @@ impl Stack {
         )
     }
 
+    /// What `tapemark up` said on standard error, over all starts.
+    pub fn up_log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("up.log")).unwrap()
+    }
+
+    /// The next `up()` has these options, too; the last one of a kind counts.
+    pub fn add_options(&mut self, options: &[&str]) {
+        let own = options.iter().map(|option| (*option).to_owned());
+        self.options.extend(own);
+    }
+
     /// Forgets the environment given at the start: the next `up()` is without it.
     pub fn forget_environment(&mut self) {
         self.environment.clear();

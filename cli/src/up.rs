@@ -7,12 +7,16 @@ mod files;
 mod s3;
 mod setup;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::{Api, FileTokens, RunHistory};
 use async_trait::async_trait;
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
 use axum::serve::ListenerExt;
 use control::Principal;
 use embedded::{Runner, RunnerError, S3Source, Stack, StackConfig, SystemClock};
@@ -22,7 +26,7 @@ use tapemark_agent::{
     AgentConfig, BatchLimits, ControlConfig, LibraryConfig, Pace, SimulatedLibrary,
 };
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::agent::stopped;
@@ -34,6 +38,12 @@ pub(crate) use setup::{Setup, Size, UpArgs};
 
 /// How long the first inventory may take before `up` says that it is ready anyway.
 const INVENTORY_TIMEOUT: Duration = Duration::from_secs(30);
+/// After how many deaths of the agent in a row `up` does not wait for an inventory.
+const HOPELESS: u32 = 5;
+/// Where the agent reports its inventory.
+const INVENTORY_PATH: &str = "/agent/v1/inventory";
+/// How many lines of the agent's log are shown where it does not report.
+const LAST_WORDS: usize = 10;
 /// How long requests under way may take when the stack stops.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -64,7 +74,8 @@ pub(crate) struct Running {
     pub(crate) agent: AgentProcess,
     /// The control plane, for measurements.
     pub(crate) control: control::Control,
-    library: LibraryId,
+    /// Whether the agent has reported an inventory since the start, and it was taken.
+    inventory: watch::Receiver<bool>,
     data_dir: PathBuf,
     stack: Stack,
     stop: oneshot::Sender<()>,
@@ -77,13 +88,19 @@ pub(crate) struct Running {
 /// When the data directory is in use, the address is taken, or a file cannot be used.
 pub(crate) async fn up(out: &Out, data_dir: PathBuf, args: UpArgs) -> Result<(), Failure> {
     let no_agent = args.no_agent;
+    let reserve = args.reserve;
     let stop = stopped()?;
     let setup = files::last_setup(&data_dir)?.with(args)?;
     let running = start(&data_dir, &setup).await?;
-    files::keep_setup(&running.data_dir, &setup)?;
+    if let Some(reserve) = reserve {
+        keep_free(&running.control, Bytes(reserve.0)).await?;
+    }
+    let keeping = keep_once_proven(&running, &setup);
     if !no_agent {
         running.agent.start();
-        running.wait_for_inventory().await;
+        if running.wait_for_inventory().await {
+            keeping.await??;
+        }
     }
     let ready = json!({
         "url": running.url,
@@ -122,6 +139,51 @@ pub(crate) async fn up(out: &Out, data_dir: PathBuf, args: UpArgs) -> Result<(),
     }
 }
 
+/// Sets what the pool keeps free on each volume; the pool of a first start has it already.
+async fn keep_free(control: &control::Control, reserve: Bytes) -> Result<(), Failure> {
+    let who = Principal::Operator;
+    let pool = control.pool(&who, &Names::new()?.pool).await?;
+    if pool.reserve != reserve {
+        control.put_pool(&who, Pool { reserve, ..pool }).await?;
+    }
+    Ok(())
+}
+
+/// Keeps the setup for the next start once an agent has worked with it: one that cannot
+/// work is not to be in the way of the next start.
+fn keep_once_proven(running: &Running, setup: &Setup) -> JoinHandle<Result<(), Failure>> {
+    let mut inventory = running.inventory.clone();
+    let data_dir = running.data_dir.clone();
+    let setup = setup.clone();
+    tokio::spawn(async move {
+        if inventory.wait_for(|taken| *taken).await.is_ok() {
+            let kept = files::keep_setup(&data_dir, &setup);
+            if let Err(error) = &kept {
+                tracing::error!(?error, "the setup is not kept for the next start");
+            }
+            return kept;
+        }
+        Ok(())
+    })
+}
+
+/// The router, and whether an inventory came in over it that was taken.
+fn watch_inventory(router: Router) -> (Router, watch::Receiver<bool>) {
+    let (told, inventory) = watch::channel(false);
+    let router = router.layer(from_fn(move |request: Request, next: Next| {
+        let told = told.clone();
+        async move {
+            let inventory = request.uri().path() == INVENTORY_PATH;
+            let response = next.run(request).await;
+            if inventory && response.status().is_success() {
+                told.send_replace(true);
+            }
+            response
+        }
+    }));
+    (router, inventory)
+}
+
 /// Starts everything but the agent.
 ///
 /// # Errors
@@ -138,7 +200,7 @@ pub(crate) async fn start(data_dir: &Path, setup: &Setup) -> Result<Running, Fai
     let pool = Pool {
         name: names.pool.clone(),
         library: names.library.clone(),
-        copies: setup.copies,
+        copies: 1,
         reserve: setup.reserve(),
         write_drives: u8::try_from(setup.drives / 2).unwrap_or(u8::MAX).max(1),
     };
@@ -164,7 +226,8 @@ pub(crate) async fn start(data_dir: &Path, setup: &Setup) -> Result<Running, Fai
         library: names.library.clone(),
         local: true,
     };
-    let router = api::router(api).merge(stack.agent_router());
+    let (agent_router, inventory) = watch_inventory(stack.agent_router());
+    let router = api::router(api).merge(agent_router);
     let (stop, stopped) = oneshot::channel::<()>();
     // Without this a small answer in two writes waits 40 ms for the asker's delayed ACK.
     let listener = listener.tap_io(|stream| {
@@ -184,7 +247,7 @@ pub(crate) async fn start(data_dir: &Path, setup: &Setup) -> Result<Running, Fai
         token,
         agent: AgentProcess::new(agent_file, &data_dir),
         control: stack.control.clone(),
-        library: names.library,
+        inventory,
         data_dir,
         stack,
         stop,
@@ -249,26 +312,28 @@ fn agent_config(
 
 impl Running {
     /// Waits until the agent has said what is in the library, so that the first submission
-    /// finds volumes.
-    pub(crate) async fn wait_for_inventory(&self) {
-        let known = async {
-            loop {
-                match self
-                    .control
-                    .volumes(&Principal::Operator, &self.library)
-                    .await
-                {
-                    Ok(list) if !list.is_empty() => return,
-                    _ => tokio::time::sleep(Duration::from_millis(20)).await,
-                }
+    /// finds volumes. Where it does not, says so on standard error, and gives false.
+    pub(crate) async fn wait_for_inventory(&self) -> bool {
+        let mut inventory = self.inventory.clone();
+        let why = tokio::select! {
+            // An end of the sender is an end of the server, which the caller will notice.
+            taken = inventory.wait_for(|taken| *taken) => return taken.is_ok(),
+            () = self.agent.died(HOPELESS) => format!("it died {HOPELESS} times in a row"),
+            () = tokio::time::sleep(INVENTORY_TIMEOUT) => {
+                format!("waited {} seconds", INVENTORY_TIMEOUT.as_secs())
             }
         };
-        if tokio::time::timeout(INVENTORY_TIMEOUT, known)
-            .await
-            .is_err()
-        {
-            tracing::warn!("the agent has not reported an inventory; see agent.log");
+        let mut text = format!(
+            "warning: the agent has not reported an inventory ({why}); nothing can be written, \
+             and these options are not kept for the next start. The end of {}:\n",
+            self.data_dir.join("agent.log").display()
+        );
+        for line in self.agent.last_words(LAST_WORDS) {
+            text.push_str(&format!("  {line}\n"));
         }
+        // Nothing is lost where it cannot be shown: the log has it.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+        false
     }
 
     /// Stops: the agent first, which finishes its batch, then the API, then the rest.

@@ -1,7 +1,9 @@
 //! The agent's process: started, started again when it dies, stopped.
 
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +36,8 @@ struct Shared {
     wanted: watch::Sender<bool>,
     /// The process that is there.
     pid: watch::Sender<Option<u32>>,
+    /// How many died in a row soon after their start.
+    deaths: watch::Sender<u32>,
     end: Notify,
 }
 
@@ -47,6 +51,7 @@ impl AgentProcess {
             pid_file: data_dir.join("agent.pid"),
             wanted: watch::Sender::new(false),
             pid: watch::Sender::new(None),
+            deaths: watch::Sender::new(0),
             end: Notify::new(),
         });
         let task = tokio::spawn(keep(Arc::clone(&shared)));
@@ -61,6 +66,30 @@ impl AgentProcess {
     /// The process id of the agent that is there.
     pub(crate) fn pid(&self) -> Option<u32> {
         *self.shared.pid.borrow()
+    }
+
+    /// Waits until this many agents in a row have died soon after their start.
+    pub(crate) async fn died(&self, times: u32) {
+        let mut deaths = self.shared.deaths.subscribe();
+        // The sender lives in `shared`.
+        let _ = deaths.wait_for(|deaths| *deaths >= times).await;
+    }
+
+    /// The last lines that agents logged, at most this many and 8 KiB.
+    pub(crate) fn last_words(&self, lines: usize) -> Vec<String> {
+        let tail = || -> std::io::Result<Vec<u8>> {
+            let mut file = std::fs::File::open(&self.shared.log)?;
+            let length = file.metadata()?.len();
+            file.seek(SeekFrom::Start(length.saturating_sub(8 << 10)))?;
+            let mut bytes = Vec::new();
+            file.take(8 << 10).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        // Where there is no log, there is nothing to quote.
+        let bytes = tail().unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let all: Vec<_> = text.lines().map(str::to_owned).collect();
+        all[all.len().saturating_sub(lines)..].to_vec()
     }
 
     /// Kills the agent as a power cut would; another one is started in its place. Gives
@@ -118,8 +147,10 @@ async fn keep(shared: Arc<Shared>) {
         let _ = std::fs::remove_file(&shared.pid_file);
         if born.elapsed() >= SETTLED {
             wait = BACK_OFF.0;
+            shared.deaths.send_replace(0);
         }
         if *wanted.borrow() {
+            shared.deaths.send_modify(|deaths| *deaths += 1);
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(BACK_OFF.1);
         }
@@ -160,7 +191,11 @@ async fn live(shared: &Shared, mut child: Child, wanted: &mut watch::Receiver<bo
     shared.pid.send_replace(pid);
     tokio::select! {
         status = child.wait() => {
-            tracing::warn!(?status, log = %shared.log.display(), "the agent died; starting it again");
+            let end = match status {
+                Ok(status) => end_of(status),
+                Err(error) => error.to_string(),
+            };
+            tracing::warn!(end, log = %shared.log.display(), "the agent died; starting it again");
             return;
         }
         _ = wanted.wait_for(|wanted| !*wanted) => {}
@@ -172,5 +207,25 @@ async fn live(shared: &Shared, mut child: Child, wanted: &mut watch::Receiver<bo
         tracing::warn!("the agent did not finish in time");
         // It may be killed at any moment.
         let _ = child.kill().await;
+    }
+}
+
+/// How a process ended, in words.
+fn end_of(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_in_words() {
+        assert_eq!(end_of(ExitStatus::from_raw(1 << 8)), "exit code 1");
+        assert_eq!(end_of(ExitStatus::from_raw(9)), "signal 9");
     }
 }

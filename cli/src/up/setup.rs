@@ -13,6 +13,8 @@ use crate::failure::Failure;
 
 /// How much of each volume is kept free unless said otherwise, at most.
 const RESERVE: Bytes = Bytes::gib(1);
+/// The smallest cartridge: label, manifest and a few records of 1 MiB.
+const SMALLEST: Size = Size(8 << 20);
 
 /// What `tapemark up` is told. What is left out is as at the last start.
 #[derive(Args, Clone, Debug, Default)]
@@ -35,15 +37,12 @@ pub(crate) struct UpArgs {
     /// Slots of the simulated library, each with a cartridge at first [default: 24]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub(crate) slots: Option<u16>,
-    /// What a cartridge holds, as in 18TB or 64MiB [default: 18TB]
+    /// What a cartridge holds, as in 18TB or 64MiB, at least 8MiB [default: 18TB]
     #[arg(long, value_name = "SIZE")]
     pub(crate) capacity: Option<Size>,
     /// What is kept free on each volume [default: 1GiB, at most a twentieth]
     #[arg(long, value_name = "SIZE")]
     pub(crate) reserve: Option<Size>,
-    /// Copies of each checkpoint, each on its own volume [default: 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=8))]
-    pub(crate) copies: Option<u8>,
     /// How long the simulated library takes: off, or scaled:X for X times faster than LTO-9
     /// [default: off]
     #[arg(long, value_name = "off|scaled:X", value_parser = timing)]
@@ -117,7 +116,6 @@ pub(crate) struct Setup {
     pub(crate) capacity: Size,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reserve: Option<Size>,
-    pub(crate) copies: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) faults: Option<PathBuf>,
     pub(crate) timing: Timing,
@@ -135,7 +133,6 @@ impl Default for Setup {
             slots: 24,
             capacity: Size(18_000_000_000_000),
             reserve: None,
-            copies: 1,
             faults: None,
             timing: Timing::Off,
             s3: false,
@@ -171,8 +168,20 @@ impl Setup {
         self.drives = args.drives.unwrap_or(self.drives);
         self.slots = args.slots.unwrap_or(self.slots);
         self.capacity = args.capacity.unwrap_or(self.capacity);
+        if self.capacity.0 < SMALLEST.0 {
+            return Err(Failure::Usage(format!(
+                "--capacity: expected at least 8MiB, found {} bytes",
+                self.capacity.0
+            )));
+        }
         self.reserve = args.reserve.or(self.reserve);
-        self.copies = args.copies.unwrap_or(self.copies);
+        if self.reserve().0 >= self.capacity.0 {
+            return Err(Failure::Usage(format!(
+                "--reserve: expected less than the capacity of {} bytes, found {}",
+                self.capacity.0,
+                self.reserve()
+            )));
+        }
         self.timing = args.timing.unwrap_or(self.timing);
         if args.s3 {
             self.s3 = true;
@@ -220,6 +229,20 @@ mod tests {
         let again: Setup = toml::from_str(&text).unwrap();
         assert_eq!(again, first);
         assert_eq!(again.with(UpArgs::default()).unwrap().drives, 4);
+        // What an older version kept and this one does not know is ignored.
+        let older: Setup = toml::from_str(&format!("copies = 2\n{text}")).unwrap();
+        assert_eq!(older, first);
+        for (capacity, reserve) in [("7MiB", None), ("64MiB", Some("64MiB"))] {
+            let bad = UpArgs {
+                capacity: capacity.parse().ok(),
+                reserve: reserve.map(|size: &str| size.parse().unwrap()),
+                ..UpArgs::default()
+            };
+            assert!(
+                Setup::default().with(bad).is_err(),
+                "{capacity} {reserve:?}"
+            );
+        }
         let open = UpArgs {
             listen: "0.0.0.0:1".parse().ok(),
             ..UpArgs::default()
