@@ -11,12 +11,13 @@
 //! | `catalogue.redb` | the catalogue's table, and the log of every execution |
 //! | `pins/<checkpoint>/<index>` | artifacts as they were when they were checked |
 //! | `objects/<name>` | documents too large for an item |
-//! | `restore/<restore>/` | what was brought back |
+//! | `restore/<restore>/` | what was brought back, in plaintext; removed 24 hours after it was whole |
 //! | `keys/` | tokens and keys, readable by the owner only |
 //! | `tmp/` | files that are not whole yet; emptied at each start |
 //! | `lock` | held by the one process that works here |
 //!
-//! It never binds a port, never forks the state machine, and never keeps anything in
+//! Nothing below the data directory is ever taken as a source, wherever the allowed roots
+//! lie. It never binds a port, never forks the state machine, and never keeps anything in
 //! memory alone: kill the process at any moment, start it again, and it goes on.
 //!
 //! ```
@@ -36,6 +37,7 @@
 //! ```
 
 pub mod contract;
+mod delivered;
 mod encode;
 mod gateway;
 mod objects;

@@ -17,6 +17,7 @@ use rustix::fs::FlockOperation;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::delivered::{self, Deliveries};
 use crate::runner::RunnerPorts;
 use crate::store::Store;
 use crate::{
@@ -57,6 +58,9 @@ pub struct StackConfig {
     pub sweep_every: Duration,
     /// For how long executions that are over are kept (Step Functions: 90 days).
     pub keep_executions: SignedDuration,
+    /// For how long what was brought back is kept in `restore/` once it is whole. It is
+    /// plaintext.
+    pub keep_restores: SignedDuration,
 }
 
 impl StackConfig {
@@ -74,6 +78,7 @@ impl StackConfig {
             effects_poll: Duration::from_secs(1),
             sweep_every: Duration::from_secs(2),
             keep_executions: SignedDuration::from_hours(90 * 24),
+            keep_restores: delivered::KEEP,
         }
     }
 }
@@ -180,6 +185,12 @@ impl Stack {
                 runner.clone(),
                 config.sweep_every,
                 config.keep_executions,
+                stop.clone(),
+            )),
+            tokio::spawn(delivered::sweep(
+                control.clone(),
+                Deliveries::of(&data_dir),
+                config.keep_restores,
                 stop.clone(),
             )),
         ];
