@@ -12,7 +12,7 @@ use async_graphql::{Request, Response as Answer, ServerError};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use control::Principal;
@@ -33,7 +33,8 @@ struct Served {
     line: Arc<Semaphore>,
 }
 
-/// The API as an axum router. It keeps no state of its own but the schema.
+/// The API as an axum router. It keeps no state of its own but the schema. It answers
+/// unknown paths too: what it is merged with must leave those to it.
 pub fn router(api: Api) -> Router {
     let local = api.local;
     let served = Served {
@@ -51,7 +52,31 @@ pub fn router(api: Api) -> Router {
     if local {
         router = router.route("/", get(graphiql));
     }
-    router.with_state(served)
+    router
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(nowhere)
+        .with_state(served)
+}
+
+/// The answer to a path that is none of ours.
+async fn nowhere(uri: Uri) -> Response {
+    let refusal = Refusal::new(
+        Code::NotFound,
+        format!(
+            "expected /graphql, /healthz or a path below /v1/restores/, found {:?}",
+            uri.path().chars().take(80).collect::<String>()
+        ),
+    );
+    refuse(StatusCode::NOT_FOUND, MediaType::Json, &refusal)
+}
+
+/// The answer to a method that the path does not take; axum names those it takes in `Allow`.
+async fn wrong_method(method: Method) -> Response {
+    let refusal = Refusal::new(
+        Code::InvalidRequest,
+        format!("expected GET, found {method}"),
+    );
+    refuse(StatusCode::METHOD_NOT_ALLOWED, MediaType::Json, &refusal)
 }
 
 /// An answer with a JSON body in one of the two media types.

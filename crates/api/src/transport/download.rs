@@ -1,6 +1,7 @@
 //! The way back: what was brought back from tape, byte for byte.
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -18,11 +19,18 @@ const CHUNK: usize = 256 << 10;
 pub(super) async fn artifact(
     State(served): State<Served>,
     headers: HeaderMap,
-    Path((id, name)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
 ) -> Response {
     let who = match authenticate(&served.api, &headers) {
         Ok(who) => who,
         Err(refusal) => return unauthorized(MediaType::Json, &refusal),
+    };
+    let Path((id, name)) = match path {
+        Ok(path) => path,
+        Err(error) => {
+            let refusal = Refusal::new(Code::InvalidRequest, format!("path: {error}"));
+            return refuse(error.status(), MediaType::Json, &refusal);
+        }
     };
     match open(&served, &who, &id, &name).await {
         Ok(response) => response,
@@ -77,7 +85,21 @@ async fn open(
     let path = std::path::Path::new(directory).join(name.as_str());
     let file = match tokio::fs::File::open(&path).await {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(missing()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // Deliveries are plaintext and not kept for ever.
+            let is_gone = matches!(tokio::fs::try_exists(directory).await, Ok(false));
+            return Err(if is_gone {
+                Refusal::new(
+                    Code::NotFound,
+                    format!(
+                        "restore {id}: expected its files, found them removed after the time \
+                         to fetch them; ask for the restore again"
+                    ),
+                )
+            } else {
+                missing()
+            });
+        }
         Err(error) => {
             tracing::error!(restore = %id, %error, "a delivered artifact cannot be read");
             return Err(Refusal::new(

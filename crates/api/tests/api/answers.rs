@@ -333,6 +333,18 @@ async fn a_download_is_asked_for_with_care() {
             400,
             "Tapemark.InvalidArtifactName",
         ),
+        (
+            format!("{nobody}/artifacts/%ff"),
+            400,
+            "Tapemark.InvalidRequest",
+        ),
+        (
+            "%ff/artifacts/app".to_owned(),
+            400,
+            "Tapemark.InvalidRequest",
+        ),
+        (format!("{nobody}/artifacts/"), 404, "Tapemark.NotFound"),
+        (nobody.to_owned(), 404, "Tapemark.NotFound"),
     ] {
         let response = get(path.clone()).await;
         assert_eq!(response.status(), status, "{path}");

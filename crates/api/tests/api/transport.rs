@@ -337,6 +337,32 @@ async fn what_the_audits_leave_open_is_settled() {
     assert_eq!(status, 400);
 }
 
+#[tokio::test]
+async fn even_what_is_not_here_is_answered_in_json() {
+    let server = serve().await;
+    for (method, path, status, code) in [
+        (Method::GET, "/graphq", 404, "Tapemark.NotFound"),
+        (Method::POST, "/v1/restores", 404, "Tapemark.NotFound"),
+        (Method::GET, "/%ff", 404, "Tapemark.NotFound"),
+        (Method::POST, "/healthz", 405, "Tapemark.InvalidRequest"),
+    ] {
+        let request = client().request(method, format!("{}{path}", server.url));
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), status, "{path}");
+        let allow = response.headers().get("allow").cloned();
+        assert_eq!(allow.is_some(), status == 405, "{path}: {allow:?}");
+        assert!(
+            response.headers()["content-type"]
+                .to_str()
+                .unwrap()
+                .starts_with(JSON),
+            "{path}"
+        );
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(body["errors"][0]["extensions"]["code"], code, "{path}");
+    }
+}
+
 /// The time is virtual: it passes when nobody has anything to do but wait.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_stands_still_is_given_up() {
