@@ -63,6 +63,10 @@ impl AgentTokens {
 
 /// The seven calls of [`model::work`] for agents with one of these tokens.
 ///
+/// Inventories and openings name an agent, which must be the token's own. The other calls
+/// name a session and its fence instead; any of the agents may speak for a session whose
+/// id and fence it knows.
+///
 /// A refusal is answered with its JSON as body and a status by its code: 400, 401, 403,
 /// 404, 408, 409, 413, 429, 500 or 503. A question that is not there whole after 60 seconds
 /// is a 408.
