@@ -104,15 +104,18 @@ macro_rules! text_id {
 
             fn from_str(text: &str) -> Result<Self, InvalidId> {
                 let allowed: fn(char) -> bool = $allowed;
-                let whole: &[fn(&str) -> bool] = &[$($whole)?];
-                if text.is_empty()
-                    || text.len() > $max
-                    || !text.chars().all(allowed)
-                    || !whole.iter().all(|rule| rule(text))
-                {
+                let whole: &[(&'static str, fn(&str) -> bool)] = &[$($whole)?];
+                let expected =
+                    if text.is_empty() || text.len() > $max || !text.chars().all(allowed) {
+                        Some($expected)
+                    } else {
+                        let broken = whole.iter().find(|(_, holds)| !holds(text));
+                        broken.map(|(expected, _)| *expected)
+                    };
+                if let Some(expected) = expected {
                     return Err(InvalidId {
                         kind: stringify!($name),
-                        expected: $expected,
+                        expected,
                         found: shorten(text),
                     });
                 }
@@ -143,9 +146,8 @@ text_id! {
     /// A service, as the platform team registered it. 128 bytes fit a DNS label path.
     /// Its parts between `/` follow the rules of [`ArtifactName`](crate::ArtifactName): none
     /// is empty, `.` or `..`, so that no `/` leads or trails.
-    ServiceName, 128,
-    "1 to 128 of A-Z a-z 0-9 - _ . with / between parts, none of them empty, `.` or `..`",
-    |c| plain(c) || c == '/', stays_below
+    ServiceName, 128, "1 to 128 of A-Z a-z 0-9 - _ . /", |c| plain(c) || c == '/',
+    ("no empty, `.` or `..` part", stays_below)
 }
 text_id! {
     /// A version of a service: free text without spaces, so that it stands in a log line.
