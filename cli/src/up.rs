@@ -203,6 +203,7 @@ pub(crate) async fn start(data_dir: &Path, setup: &Setup) -> Result<Running, Fai
         copies: 1,
         reserve: setup.reserve(),
         write_drives: u8::try_from(setup.drives / 2).unwrap_or(u8::MAX).max(1),
+        fallback: model::Fallback::BuiltIn,
     };
     // Before there is a catalogue, so that one without an identity means a lost identity.
     files::age_identity(data_dir)?;

@@ -6,18 +6,11 @@
 //! merge, supersede, defer or refuse; it can never lose, split or corrupt.
 
 mod collect;
-mod detect;
-mod invariants;
-mod policy;
 
-use jiff::Timestamp;
-use model::{ConflictSet, Contender, Decision, GroupId};
+use model::{ConflictSet, Decision};
+use policy::{check_decision, priority_deadline};
 
 pub(crate) use collect::{Gathered, is_settled};
-pub use detect::find_conflicts;
-pub use invariants::{Violation, check_decision};
-pub(crate) use policy::order;
-pub use policy::{DefaultPolicy, decide};
 
 /// Decides conflict sets.
 pub trait Resolver: Send + Sync {
@@ -26,6 +19,16 @@ pub trait Resolver: Send + Sync {
     /// # Errors
     /// A text for the log; the built-in policy decides instead.
     fn decide(&self, set: &ConflictSet) -> Result<Decision, String>;
+}
+
+/// The built-in policy as a [`Resolver`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DefaultPolicy;
+
+impl Resolver for DefaultPolicy {
+    fn decide(&self, set: &ConflictSet) -> Result<Decision, String> {
+        Ok(priority_deadline(set))
+    }
 }
 
 /// The decision of `resolver` where it keeps the invariants, else that of the built-in
@@ -39,15 +42,5 @@ pub fn decide_checked(resolver: &dyn Resolver, set: &ConflictSet) -> Decision {
         Err(error) => error,
     };
     tracing::warn!(%why, "the resolver's decision is not used");
-    decide(set)
-}
-
-/// Two contenders of one lineage: same service, same branch.
-pub(crate) fn same_lineage(a: &Contender, b: &Contender) -> bool {
-    a.service == b.service && a.branch == b.branch
-}
-
-/// By age, the same for all members of a group: a total order of groups.
-pub(crate) fn age(c: &Contender) -> (Timestamp, GroupId) {
-    (c.submitted_at, c.group)
+    priority_deadline(set)
 }

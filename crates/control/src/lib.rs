@@ -48,7 +48,6 @@
 
 mod agent;
 mod books;
-mod canonical;
 mod catalogue;
 mod checks;
 mod combine;
@@ -80,7 +79,6 @@ use ports::Ports;
 use tokio::sync::Notify;
 
 pub use agent::MAX_GRANTS;
-pub use canonical::canonical_json;
 pub use checks::CHECKS;
 pub use outbox::Effect;
 pub use parse::parse_submission;

@@ -156,6 +156,8 @@ impl GroupRecord {
             submitted_at: c.submitted_at,
             attempt: self.placement,
             settled,
+            retention: c.retention.clone(),
+            labels: self.group.labels.clone(),
         }
     }
 }

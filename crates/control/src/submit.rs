@@ -4,14 +4,14 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use model::work::part_text;
 use model::{
     Artifact, ArtifactRange, Bytes, Checkpoint, CheckpointId, Code, Group, GroupId, GroupOutcome,
-    Lifecycle, PoolName, Refusal, RunId, Service, Sha256, Submission,
+    Lifecycle, PoolName, Refusal, RunId, Service, Sha256, Submission, canonical_json,
 };
 use serde_json::json;
 
 use crate::catalogue::{Answer, READS_AT_ONCE, Seen, TRIES, Tx, later, lost_race};
 use crate::outbox::Effect;
 use crate::records::{CheckpointRecord, GroupRecord, IdempotencyRecord, MemberRecord};
-use crate::{Control, Principal, canonical_json, digest, keys, parse};
+use crate::{Control, Principal, digest, keys, parse};
 
 /// The most bytes of a manifest document.
 const MAX_DOCUMENT: usize = 16 << 20;

@@ -514,6 +514,7 @@ impl World {
             copies: 1,
             reserve: Bytes::ZERO,
             write_drives: 2,
+            fallback: model::Fallback::BuiltIn,
         };
         control.put_pool(&Principal::Operator, pool).await?;
         let services = services

@@ -55,6 +55,7 @@ impl Gateway {
             copies: 1,
             reserve: Bytes(0),
             write_drives: 1,
+            fallback: model::Fallback::BuiltIn,
         };
         control.put_pool(&Principal::Operator, pool).await.unwrap();
         let tokens = AgentTokens::new()

@@ -83,6 +83,17 @@ codes! {
     /// The deadline passed before the work could begin.
     DeadlineMissed => "submit again with a later deadline",
 
+    /// A resolver refused it with a code of its own.
+    PolicyRefused => "read the reason; ask the owner of the resolver: tapemark resolver list",
+    /// The resolver could not decide, and its pool refuses in that case.
+    ResolverFailed => "look at tapemark resolver list; submit again once it is repaired",
+
+    // Resolvers.
+    /// The component breaks the contract of resolvers.
+    ResolverInvalid => "correct what is named; tapemark resolver test COMPONENT says more",
+    /// A version is published once.
+    VersionExists => "publish under a new version",
+
     // Coordination.
     /// Somebody else changed the same item; worth trying again.
     Conflict => "try again",

@@ -68,6 +68,10 @@ uuid_id! {
     RestoreId
 }
 uuid_id! {
+    /// A decision on a conflict set. A UUIDv7: ids sort by time.
+    DecisionId
+}
+uuid_id! {
     /// A write session of an agent on one drive and one volume.
     SessionId
 }

@@ -18,12 +18,14 @@
 //! ```
 
 mod artifact;
+mod canonical;
 mod checkpoint;
 mod conflict;
 mod error;
 mod ids;
 mod lifecycle;
 mod placement;
+mod resolver;
 mod units;
 mod volume;
 pub mod work;
@@ -31,20 +33,27 @@ pub mod work;
 pub use artifact::{
     Artifact, ArtifactName, ArtifactRange, ArtifactSource, MAX_ARTIFACT_NAME_BYTES,
 };
+pub use canonical::canonical_json;
 pub use checkpoint::{
     Checkpoint, Group, GroupOutcome, MAX_ARTIFACTS_PER_CHECKPOINT, MAX_GROUP_MEMBERS, Member,
     Priority, RetentionClass, Service, Submission,
 };
 pub use conflict::{
-    Action, Conflict, ConflictKind, ConflictSet, Contender, Decision, Verdict, VolumeView,
+    Action, Conflict, ConflictKind, ConflictSet, Contender, Decision, DriveView, MAX_CONTENDERS,
+    MAX_HISTORY, PastOutcome, Verdict, VolumeView,
 };
 pub use error::{Code, Refusal};
 pub use ids::{
-    AgentId, Barcode, CheckpointId, DriveSerial, GroupId, IdempotencyKey, InvalidId, LibraryId,
-    PoolName, RestoreId, RunId, ServiceName, SessionId, Version, VolumeUuid, WorkKey,
+    AgentId, Barcode, CheckpointId, DecisionId, DriveSerial, GroupId, IdempotencyKey, InvalidId,
+    LibraryId, PoolName, RestoreId, RunId, ServiceName, SessionId, Version, VolumeUuid, WorkKey,
 };
 pub use lifecycle::{IllegalTransition, Lifecycle, LifecycleEvent, State};
 pub use placement::{Placement, SegmentExtent};
+pub use resolver::{
+    Binding, Call, CallOutcome, DecisionRecord, EngineId, Fallback, Limits, MAX_COMPONENT_BYTES,
+    MAX_INPUT_BYTES, MAX_REASON_BYTES, Release, ReleaseRef, ResolverInfo, Scope, Shadow,
+    ShadowCall,
+};
 pub use units::{Bytes, CopyNo, Fence, RecordNo, SegmentNo, Sha256};
 pub use volume::{
     Drive, DriveState, Pool, Slot, SlotKind, Volume, VolumeEvent, VolumeLifecycle, VolumePosition,

@@ -186,6 +186,9 @@ pub struct Pool {
     pub reserve: Bytes,
     /// How many volumes are written at once.
     pub write_drives: u8,
+    /// What decides where the bound resolver does not.
+    #[serde(default)]
+    pub fallback: crate::Fallback,
 }
 
 /// What a drive is doing.

@@ -163,6 +163,7 @@ impl Mutation {
             copies: pool.copies,
             reserve: pool.reserve.0,
             write_drives: pool.write_drives,
+            fallback: model::Fallback::BuiltIn,
         };
         api.control.put_pool(who, pool.clone()).await.or_refused()?;
         Ok(pool.into())

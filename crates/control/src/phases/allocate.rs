@@ -314,7 +314,7 @@ impl Control {
         record.order = record
             .members
             .iter()
-            .map(|member| conflict::order(&record.contender(member, false)))
+            .map(|member| policy::order(&record.contender(member, false)))
             .min()
             .unwrap_or(u64::MAX);
         let unplaced = record.members.iter_mut().filter(|m| m.parts.is_empty());
@@ -470,18 +470,22 @@ fn conflict_set(
     let mut set = ConflictSet {
         now,
         library: view.pool.library.clone(),
+        pool: view.pool.name.clone(),
         contenders: gathered.contenders.clone(),
         volumes: view
             .candidates
             .iter()
             .map(|c| VolumeView {
                 volume: c.volume.barcode.clone(),
+                state: c.volume.lifecycle.state().clone(),
                 free: c.room.minus(accounts.reserved(&c.volume.barcode)),
                 mounted: c.held,
             })
             .collect(),
+        drives: Vec::new(),
         conflicts: Vec::new(),
+        history: Vec::new(),
     };
-    set.conflicts = conflict::find_conflicts(&set);
+    set.conflicts = policy::find_conflicts(&set);
     set
 }

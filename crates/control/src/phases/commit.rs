@@ -4,17 +4,17 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use model::{Code, GroupId, LifecycleEvent, Placement, Refusal, State};
+use model::{Code, GroupId, LifecycleEvent, Placement, Refusal, State, canonical_json};
 use serde_json::{Value, json};
 
 use super::{Input, ended, illegal};
+use crate::Control;
 use crate::books::Accounts;
 use crate::catalogue::{Answer, Seen, TRIES, Tx};
 use crate::ports::{LedgerHead, MAX_WRITES};
 use crate::records::{
     CheckpointRecord, GroupRecord, HeadRecord, LeavesRecord, LineageRecord, UnpinRecord,
 };
-use crate::{Control, canonical_json};
 
 /// One run that asks to be committed.
 #[derive(Clone, Copy, Debug)]

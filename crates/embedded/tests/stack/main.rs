@@ -24,6 +24,7 @@ fn config(directory: &Path) -> StackConfig {
         copies: 1,
         reserve: Bytes(0),
         write_drives: 1,
+        fallback: model::Fallback::BuiltIn,
     };
     let mut config = StackConfig::new(directory.join("data"), pool);
     config.allowed_roots = vec![directory.join("artifacts")];

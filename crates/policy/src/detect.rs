@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{CheckpointId, Conflict, ConflictKind, ConflictSet, Contender};
+use model::{Bytes, CheckpointId, Conflict, ConflictKind, ConflictSet, Contender};
 
-use super::same_lineage;
+use crate::{is_settled, same_lineage};
 
 /// The conflicts between contenders, sorted by kind and ids. `set.conflicts` is not read.
 pub fn find_conflicts(set: &ConflictSet) -> Vec<Conflict> {
@@ -27,6 +27,13 @@ pub fn find_conflicts(set: &ConflictSet) -> Vec<Conflict> {
                     format!("{line}#{}", a.content),
                     [a, b],
                 );
+                if a.retention != b.retention {
+                    add(
+                        ConflictKind::Retention,
+                        format!("{line}#{}", a.content),
+                        [a, b],
+                    );
+                }
             } else if a.parent.is_some() && a.parent == b.parent {
                 add(
                     ConflictKind::LineageFork,
@@ -54,6 +61,23 @@ pub fn find_conflicts(set: &ConflictSet) -> Vec<Conflict> {
             between: between.into_iter().collect(),
         })
         .collect();
+    let needed: Bytes = set
+        .contenders
+        .iter()
+        .filter(|c| !is_settled(set, c.group))
+        .map(|c| c.bytes)
+        .sum();
+    if needed > set.volumes.iter().map(|volume| volume.free).sum() {
+        conflicts.push(Conflict {
+            kind: ConflictKind::Capacity,
+            between: set
+                .contenders
+                .iter()
+                .filter(|c| !is_settled(set, c.group))
+                .map(|c| c.id)
+                .collect(),
+        });
+    }
     let late: BTreeSet<_> = set
         .contenders
         .iter()
@@ -66,5 +90,9 @@ pub fn find_conflicts(set: &ConflictSet) -> Vec<Conflict> {
             between: late.into_iter().collect(),
         });
     }
+    for conflict in &mut conflicts {
+        conflict.between.sort_unstable();
+    }
+    conflicts.sort_by(|a, b| (a.kind, &a.between).cmp(&(b.kind, &b.between)));
     conflicts
 }

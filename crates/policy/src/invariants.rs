@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::mem::discriminant;
 
 use jiff::SignedDuration;
-use model::{Action, CheckpointId, ConflictSet, Contender, Decision};
+use model::{Action, Bytes, CheckpointId, ConflictSet, Contender, Decision};
 
-use super::{age, same_lineage};
+use crate::{age, is_settled, same_lineage};
 
-/// The longest a request may be deferred by one decision.
-const LONGEST_DEFER: SignedDuration = SignedDuration::from_hours(24);
+/// The longest a request may be deferred by one decision: a day, so that a wrong policy
+/// is noticed before the next working day is over.
+pub const LONGEST_DEFER: SignedDuration = SignedDuration::from_hours(24);
 
 /// An invariant that a decision breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,9 +45,20 @@ pub enum Violation {
     /// A request is deferred into the past, or for more than a day.
     #[error("{0} is not deferred by up to 24 hours")]
     Defer(CheckpointId),
-    /// A group goes ahead that does not fit.
-    #[error("the group of {0} does not fit on the volumes")]
-    Capacity(CheckpointId),
+    /// Groups go ahead that do not all fit.
+    #[error("{needed} bytes go ahead, and the volumes have room for {free}")]
+    Capacity {
+        /// What goes ahead and is not settled.
+        needed: Bytes,
+        /// What the volumes have.
+        free: Bytes,
+    },
+    /// Two successors of one parent go ahead in one lineage.
+    #[error("{0} and {1} follow the same parent with other content, and both proceed")]
+    Fork(CheckpointId, CheckpointId),
+    /// A place in line that not every language can hold.
+    #[error("{0} proceeds with an order of 2^53 or more")]
+    Order(CheckpointId),
 }
 
 /// Checks a decision against the invariants.
@@ -67,6 +79,11 @@ pub fn check_decision(set: &ConflictSet, decision: &Decision) -> Result<(), Viol
             });
         }
     }
+    let proceeds: Vec<&Contender> = set
+        .contenders
+        .iter()
+        .filter(|c| matches!(actions.get(&c.id), Some(Action::Proceed { .. })))
+        .collect();
     for c in &set.contenders {
         let action = *actions
             .get(&c.id)
@@ -74,6 +91,41 @@ pub fn check_decision(set: &ConflictSet, decision: &Decision) -> Result<(), Viol
         one(set, &known, c, action)?;
         whole(set, &actions, c, action)?;
         kept(set, &actions, c)?;
+        forks(set, &proceeds, c)?;
+    }
+    fits(set, &proceeds)
+}
+
+/// At most one successor of a parent goes ahead in a lineage. What is settled has gone
+/// ahead already; of it nobody can say no any more.
+fn forks(set: &ConflictSet, proceeds: &[&Contender], c: &Contender) -> Result<(), Violation> {
+    if c.parent.is_none() || is_settled(set, c.group) || !proceeds.contains(&c) {
+        return Ok(());
+    }
+    let of_lineage = || {
+        proceeds
+            .iter()
+            .filter(|o| o.group != c.group && same_lineage(o, c))
+    };
+    if of_lineage().any(|o| o.content == c.content && is_settled(set, o.group)) {
+        return Ok(());
+    }
+    match of_lineage().find(|o| o.parent == c.parent && o.content != c.content) {
+        Some(o) => Err(Violation::Fork(c.id.min(o.id), c.id.max(o.id))),
+        None => Ok(()),
+    }
+}
+
+/// All that goes ahead fits.
+fn fits(set: &ConflictSet, proceeds: &[&Contender]) -> Result<(), Violation> {
+    let needed: Bytes = proceeds
+        .iter()
+        .filter(|c| !is_settled(set, c.group))
+        .map(|c| c.bytes)
+        .sum();
+    let free: Bytes = set.volumes.iter().map(|volume| volume.free).sum();
+    if needed > free {
+        return Err(Violation::Capacity { needed, free });
     }
     Ok(())
 }
@@ -85,11 +137,7 @@ fn one(
     c: &Contender,
     action: &Action,
 ) -> Result<(), Violation> {
-    let group_settled = set
-        .contenders
-        .iter()
-        .any(|o| o.group == c.group && o.settled);
-    if group_settled && !matches!(action, Action::Proceed { .. }) {
+    if is_settled(set, c.group) && !matches!(action, Action::Proceed { .. }) {
         return Err(Violation::Settled(c.id));
     }
     let other = |id: &CheckpointId| known.get(id).copied().ok_or(Violation::Unknown(*id));
@@ -112,17 +160,7 @@ fn one(
                 return Err(Violation::Defer(c.id));
             }
         }
-        Action::Proceed { .. } if !group_settled => {
-            let needed: model::Bytes = set
-                .contenders
-                .iter()
-                .filter(|o| o.group == c.group)
-                .map(|o| o.bytes)
-                .sum();
-            if needed > set.volumes.iter().map(|volume| volume.free).sum() {
-                return Err(Violation::Capacity(c.id));
-            }
-        }
+        Action::Proceed { order } if *order >= 1 << 53 => return Err(Violation::Order(c.id)),
         _ => {}
     }
     Ok(())
