@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use model::{ArtifactSource, Bytes, CheckpointId, LibraryId, Sha256};
+use model::{
+    ArtifactSource, Bytes, Call, CheckpointId, ConflictSet, EngineId, LibraryId, Limits, Refusal,
+    ResolverInfo, Sha256,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -290,4 +293,34 @@ pub trait Ledger: Send + Sync {
 
     /// The head after `leaf` (canonical JSON of the event).
     fn append(&self, head: &LedgerHead, leaf: &[u8]) -> LedgerHead;
+}
+
+/// A component that was checked, compiled and kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Its identity.
+    pub component: Sha256,
+    /// Its size.
+    pub bytes: Bytes,
+    /// What it says of itself.
+    pub info: ResolverInfo,
+    /// What compiled it.
+    pub engine: EngineId,
+}
+
+/// Keeps and runs resolver components. A call never fails because of a resolver: whatever
+/// it does stands in the [`Call`].
+#[async_trait]
+pub trait Resolvers: Send + Sync {
+    /// Checks a component against the contract, compiles it ahead of time, and keeps it
+    /// with a signed record of what was made of it. Idempotent.
+    ///
+    /// # Errors
+    /// `ResolverInvalid` for what breaks the contract or cannot be compiled within the
+    /// publisher's limits; `Transient`.
+    async fn publish(&self, component: Vec<u8>) -> Result<Published, Refusal>;
+
+    /// Has a published component decide. The decision keeps the invariants where the
+    /// outcome is `Decided`; the control plane checks it again all the same.
+    async fn call(&self, component: Sha256, set: Arc<ConflictSet>, limits: Limits) -> Call;
 }
