@@ -11,6 +11,7 @@ use crate::command::checkpoint::{
 use crate::command::installation::TokenCommand;
 use crate::command::ledger::LedgerCommand;
 use crate::command::library::{DriveCommand, PoolCommand, VolumeCommand};
+use crate::command::resolver::ResolverCommand;
 use crate::command::service::ServiceCommand;
 use crate::connection::ConnectionArgs;
 use crate::demo::DemoArgs;
@@ -103,6 +104,9 @@ pub(crate) enum Command {
     /// Pools of volumes
     #[command(subcommand)]
     Pool(PoolCommand),
+    /// Conflict resolvers
+    #[command(subcommand)]
+    Resolver(ResolverCommand),
     /// The append-only log of what was committed
     #[command(subcommand)]
     Ledger(LedgerCommand),

@@ -5,5 +5,6 @@ pub(crate) mod checkpoint;
 pub(crate) mod installation;
 pub(crate) mod ledger;
 pub(crate) mod library;
+pub(crate) mod resolver;
 mod scan;
 pub(crate) mod service;

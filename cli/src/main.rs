@@ -71,6 +71,7 @@ async fn run(out: &Out, cli: Cli) -> Result<(), Failure> {
         Command::Volume(command) => command::library::volume(out, &client()?, command).await,
         Command::Drive(command) => command::library::drive(out, &client()?, command).await,
         Command::Pool(command) => command::library::pool(out, &client()?, command).await,
+        Command::Resolver(command) => command::resolver::resolver(out, connection, command).await,
         Command::Ledger(command) => command::ledger::ledger(out, &client()?, command).await,
         Command::Token(command) => command::installation::token(out, &client()?, command).await,
         Command::Agent(args) => agent::agent(args).await,
