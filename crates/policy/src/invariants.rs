@@ -97,20 +97,28 @@ pub fn check_decision(set: &ConflictSet, decision: &Decision) -> Result<(), Viol
 }
 
 /// At most one successor of a parent goes ahead in a lineage. What is settled has gone
-/// ahead already; of it nobody can say no any more.
+/// ahead already; of it nobody can say no any more. Nor does content that is settled
+/// already begin another history, on whichever side it stands.
 fn forks(set: &ConflictSet, proceeds: &[&Contender], c: &Contender) -> Result<(), Violation> {
-    if c.parent.is_none() || is_settled(set, c.group) || !proceeds.contains(&c) {
-        return Ok(());
-    }
-    let of_lineage = || {
-        proceeds
-            .iter()
-            .filter(|o| o.group != c.group && same_lineage(o, c))
+    let held_already = |c: &Contender| {
+        proceeds.iter().any(|o| {
+            o.group != c.group
+                && same_lineage(o, c)
+                && o.content == c.content
+                && is_settled(set, o.group)
+        })
     };
-    if of_lineage().any(|o| o.content == c.content && is_settled(set, o.group)) {
+    if c.parent.is_none() || is_settled(set, c.group) || !proceeds.contains(&c) || held_already(c) {
         return Ok(());
     }
-    match of_lineage().find(|o| o.parent == c.parent && o.content != c.content) {
+    let forked = proceeds.iter().find(|o| {
+        o.group != c.group
+            && same_lineage(o, c)
+            && o.parent == c.parent
+            && o.content != c.content
+            && (is_settled(set, o.group) || !held_already(o))
+    });
+    match forked {
         Some(o) => Err(Violation::Fork(c.id.min(o.id), c.id.max(o.id))),
         None => Ok(()),
     }

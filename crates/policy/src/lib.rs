@@ -27,6 +27,7 @@ mod canonical;
 mod detect;
 mod invariants;
 mod native;
+mod sample;
 
 use jiff::Timestamp;
 use model::{ConflictSet, Contender, Decision, GroupId};
@@ -35,6 +36,7 @@ pub use canonical::{canonical_decision, canonical_set, digest, sort_set};
 pub use detect::find_conflicts;
 pub use invariants::{LONGEST_DEFER, Violation, check_decision};
 pub use native::{DEFER_AGAIN, decide_by_fallback, order, priority_deadline};
+pub use sample::sample;
 
 /// Two contenders of one lineage: same service, same branch.
 pub fn same_lineage(a: &Contender, b: &Contender) -> bool {

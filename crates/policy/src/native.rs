@@ -66,16 +66,12 @@ pub fn decide_by_fallback(set: &ConflictSet, fallback: Fallback, why: &str) -> D
         })
         .collect();
     // A settled group keeps one place in line.
-    for n in 0..verdicts.len() {
-        let group = set.contenders[n].group;
-        let line = set
-            .contenders
-            .iter()
-            .filter(|c| c.group == group)
-            .map(order)
-            .min();
-        if let (Action::Proceed { order }, Some(line)) = (&mut verdicts[n].action, line) {
-            *order = line;
+    for (verdict, c) in verdicts.iter_mut().zip(&set.contenders) {
+        let members = set.contenders.iter().filter(|o| o.group == c.group);
+        if let (Action::Proceed { order: place }, Some(line)) =
+            (&mut verdict.action, members.map(order).min())
+        {
+            *place = line;
         }
     }
     verdicts.sort_by_key(|verdict| verdict.id);

@@ -315,6 +315,23 @@ fn a_decision_that_breaks_an_invariant_is_not_used() {
     );
 }
 
+/// Found by sampling: 1 holds what 2 has settled, so its group may go ahead; the newer 3
+/// is no fork of it then, whichever of the two is looked at first.
+#[test]
+fn settled_content_begins_no_second_history_on_either_side_of_a_fork() {
+    let set = set("1@10 pay x group=7 parent=50\n4@10 shop z group=7\n\
+                   2@20 pay x parent=51 settled\n3@30 pay y parent=50");
+    let decision = priority_deadline(&set);
+    assert_eq!(check_decision(&set, &decision), Ok(()));
+    expect![[r#"
+        1 proceeds as 1
+        2 proceeds as 2
+        3 proceeds as 3
+        4 proceeds as 4
+    "#]]
+    .assert_eq(&text(&decision));
+}
+
 fn contenders() -> impl Strategy<Value = Vec<Contender>> {
     let one = (
         0..4_u64,
