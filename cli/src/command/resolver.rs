@@ -4,6 +4,9 @@
 //! needs no stack takes no [`Client`].
 
 mod bind;
+pub(crate) mod decisions;
+mod list;
+mod shadow;
 mod types;
 
 use clap::Subcommand;
@@ -20,6 +23,8 @@ pub(crate) enum ResolverCommand {
     Bind(bind::BindArgs),
     /// Have nothing decide for a scope: the next wider binding does
     Unbind(bind::ScopeArgs),
+    /// Run a release beside the live one without effect, or say how that went so far
+    Shadow(shadow::ShadowArgs),
     /// End the shadow of a scope
     Unshadow(bind::ScopeArgs),
     /// Make the shadow of a scope its live resolver
@@ -28,6 +33,14 @@ pub(crate) enum ResolverCommand {
     Rollback(bind::ScopeArgs),
     /// Let nobody bind a release from now on; what is bound goes on
     Withdraw(bind::WithdrawArgs),
+    /// List what is published, what decides where, and how well that goes
+    List,
+    /// List what was decided, newest first
+    Decisions(decisions::DecisionsArgs),
+    /// Explain one decision: every request, its action and reason, and who decided
+    Decision(decisions::DecisionArgs),
+    /// Write decisions with their inputs into a file for replay and train
+    Record(decisions::RecordArgs),
 }
 
 /// Carries out `tapemark resolver`.
@@ -44,9 +57,14 @@ pub(crate) async fn resolver(
     match command {
         C::Bind(args) => bind::bind(out, &client()?, args).await,
         C::Unbind(args) => bind::unbind(out, &client()?, &args.scope).await,
+        C::Shadow(args) => shadow::shadow(out, &client()?, args).await,
         C::Unshadow(args) => bind::change(out, &client()?, "unshadowResolver", &args.scope).await,
         C::Promote(args) => bind::change(out, &client()?, "promoteResolver", &args.scope).await,
         C::Rollback(args) => bind::change(out, &client()?, "rollbackResolver", &args.scope).await,
         C::Withdraw(args) => bind::withdraw(out, &client()?, args).await,
+        C::List => list::list(out, &client()?).await,
+        C::Decisions(args) => decisions::decisions(out, &client()?, args).await,
+        C::Decision(args) => decisions::decision(out, &client()?, args).await,
+        C::Record(args) => decisions::record(out, &client()?, args).await,
     }
 }
