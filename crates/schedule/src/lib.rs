@@ -29,6 +29,7 @@
 mod cost;
 mod learned;
 mod random;
+mod round;
 mod search;
 
 pub use cost::{
@@ -37,4 +38,5 @@ pub use cost::{
 };
 pub use learned::{Candidate, FEATURES, Features, features, line_by_score, score};
 pub use random::Random;
+pub use round::{Facts, Fate, PastFacts, Request, Round, VolumeFacts, standard_order};
 pub use search::{Found, search};
