@@ -12,4 +12,7 @@
 //! assert!(records.is_empty(), "an empty line is no record");
 //! ```
 
+pub mod generate;
 pub mod records;
+pub mod replay;
+pub mod subject;
