@@ -15,4 +15,5 @@
 pub mod generate;
 pub mod records;
 pub mod replay;
+pub mod score;
 pub mod subject;
