@@ -2,8 +2,8 @@
 
 use model::work::WorkKind;
 use model::{
-    Barcode, CheckpointId, DriveSerial, GroupId, IdempotencyKey, LibraryId, PoolName, RestoreId,
-    RunId, ServiceName, SessionId, Sha256, Version, WorkKey,
+    Barcode, CheckpointId, DecisionId, DriveSerial, GroupId, IdempotencyKey, LibraryId, PoolName,
+    RestoreId, RunId, Scope, ServiceName, SessionId, Sha256, Version, WorkKey,
 };
 
 use crate::digest;
@@ -14,6 +14,9 @@ pub(crate) const SERVICES: &str = "SVCS";
 pub(crate) const LEASES: &str = "LEASES";
 pub(crate) const OUTBOX: &str = "OBX";
 pub(crate) const UNPIN: &str = "UNPIN";
+pub(crate) const RELEASES: &str = "RSVS";
+pub(crate) const BINDINGS: &str = "BIND";
+pub(crate) const DECISIONS: &str = "DECS";
 
 const META: &str = "META";
 
@@ -184,6 +187,35 @@ pub(crate) fn ledger_leaf(index: u64) -> String {
 
 pub(crate) fn ledger_leaves(first: u64) -> Key {
     Key::new(ledger_partition(first), ledger_leaf(first))
+}
+
+pub(crate) fn releases_of(name: &str) -> String {
+    format!("RSV#{name}")
+}
+
+pub(crate) fn release(name: &str, version: &str) -> Key {
+    Key::new(releases_of(name), format!("REL#{version}"))
+}
+
+/// All bindings share a partition: they are read together.
+pub(crate) fn binding(scope: &Scope) -> Key {
+    Key::new(BINDINGS, scope.to_string())
+}
+
+pub(crate) fn decision(id: DecisionId) -> Key {
+    Key::new(format!("DEC#{id}"), META)
+}
+
+pub(crate) fn decision_input(id: DecisionId) -> Key {
+    Key::new(format!("DEC#{id}"), "INPUT")
+}
+
+pub(crate) fn decision_shadow(id: DecisionId) -> Key {
+    Key::new(format!("DEC#{id}"), "SHADOW")
+}
+
+pub(crate) fn history(pool: &PoolName) -> Key {
+    Key::new(format!("POOL#{pool}"), "HIST")
 }
 
 pub(crate) fn manifest_document(id: CheckpointId) -> String {

@@ -1,15 +1,16 @@
-//! The append-only log: one leaf a committed checkpoint, chained by digests.
+//! The append-only log: one leaf a committed checkpoint, one a decision on conflicts,
+//! told apart by their `event`, chained by digests.
 //!
 //! Root of the empty log: SHA-256 of `tapemark/chain/v1\n`. A leaf's digest: SHA-256 of
 //! the byte 00h and the leaf. The root after it: SHA-256 of the byte 01h, the root before
 //! it, the number of leaves with it (8 bytes, big-endian) and the leaf's digest. The bytes
 //! 00h and 01h keep a leaf from passing for a root (as in RFC 6962 2.1). The leaf is also
-//! the event that a checkpoint was committed: who wants those reads the log on.
+//! the event that something was decided or committed: who wants those reads the log on.
 
 use model::{Refusal, Sha256};
 use sha2::Digest as _;
 
-use crate::catalogue::{Answer, Seen};
+use crate::catalogue::{Answer, Seen, Tx};
 use crate::ports::{Index, Ledger, LedgerHead, SortKeys};
 use crate::records::{HeadRecord, LeavesRecord};
 use crate::{Control, digest, keys};
@@ -76,15 +77,51 @@ impl Control {
     /// # Errors
     /// `Transient` where the catalogue could not be asked.
     pub async fn ledger_head(&self) -> Answer<LedgerHead> {
-        Ok(self.seen_head().await?.0)
+        Ok(self.seen_head().await?.0.head)
     }
 
-    /// The head, and the version to write over; none where nothing was committed yet.
-    pub(crate) async fn seen_head(&self) -> Answer<(LedgerHead, Option<u64>)> {
+    /// How many checkpoints were committed. The ledger has leaves of decisions as well.
+    ///
+    /// # Errors
+    /// `Transient` where the catalogue could not be asked.
+    pub async fn checkpoints_committed(&self) -> Answer<u64> {
+        Ok(self.seen_head().await?.0.committed)
+    }
+
+    /// The head, and the version to write over; none where the log is empty.
+    pub(crate) async fn seen_head(&self) -> Answer<(HeadRecord, Option<u64>)> {
         Ok(match self.get::<HeadRecord>(&keys::ledger_head()).await? {
-            Some(seen) => (seen.value.0, Some(seen.version)),
-            None => (self.ports.ledger.empty(), None),
+            Some(seen) => (seen.value, Some(seen.version)),
+            None => {
+                let head = self.ports.ledger.empty();
+                (HeadRecord { head, committed: 0 }, None)
+            }
         })
+    }
+
+    /// Adds leaves, `committed` of which are commits, to a transaction.
+    pub(crate) fn append_leaves(
+        &self,
+        tx: &mut Tx,
+        head: &(HeadRecord, Option<u64>),
+        leaves: Vec<String>,
+        committed: u64,
+    ) -> HeadRecord {
+        let next = HeadRecord {
+            head: leaves.iter().fold(head.0.head.clone(), |head, leaf| {
+                self.ports.ledger.append(&head, leaf.as_bytes())
+            }),
+            committed: head.0.committed + committed,
+        };
+        tx.create(&LeavesRecord {
+            first: head.0.head.size,
+            leaves,
+        });
+        match head.1 {
+            Some(version) => tx.replace(&next, version),
+            None => tx.create(&next),
+        }
+        next
     }
 
     /// Leaves from an index on, at most `limit` (1 to 1,000), to check the chain from

@@ -51,7 +51,8 @@ mod books;
 mod catalogue;
 mod checks;
 mod combine;
-pub mod conflict;
+mod conflict;
+mod decisions;
 mod finish;
 mod keys;
 pub mod ledger;
@@ -63,6 +64,7 @@ pub mod ports;
 mod query;
 mod records;
 mod register;
+mod resolvers;
 mod restore;
 mod submit;
 mod sweep;
@@ -73,7 +75,6 @@ mod views;
 use std::sync::Arc;
 use std::time::Duration;
 
-use conflict::{DefaultPolicy, Resolver};
 use model::{ServiceName, Sha256};
 use ports::Ports;
 use tokio::sync::Notify;
@@ -142,23 +143,21 @@ impl Default for Settings {
 pub struct Control {
     ports: Ports,
     settings: Settings,
-    resolver: Arc<dyn Resolver>,
     bell: Arc<Notify>,
     combined: Arc<books::Combined>,
 }
 
 impl Control {
-    /// A control plane with the default settings and the built-in policy.
+    /// A control plane with the default settings.
     pub fn new(ports: Ports) -> Self {
-        Self::with(ports, Settings::default(), Arc::new(DefaultPolicy))
+        Self::with(ports, Settings::default())
     }
 
-    /// A control plane with these settings and this policy for conflicts.
-    pub fn with(ports: Ports, settings: Settings, resolver: Arc<dyn Resolver>) -> Self {
+    /// A control plane with these settings.
+    pub fn with(ports: Ports, settings: Settings) -> Self {
         Self {
             ports,
             settings,
-            resolver,
             bell: Arc::new(Notify::new()),
             combined: Arc::default(),
         }

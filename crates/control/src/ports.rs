@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use model::{
-    ArtifactSource, Bytes, Call, CheckpointId, ConflictSet, EngineId, LibraryId, Limits, Refusal,
-    ResolverInfo, Sha256,
+    ArtifactSource, Bytes, Call, CallOutcome, CheckpointId, Code, ConflictSet, EngineId, LibraryId,
+    Limits, Refusal, ResolverInfo, Sha256,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -28,6 +28,8 @@ pub struct Ports {
     pub randomness: Arc<dyn Randomness>,
     /// The append-only log.
     pub ledger: Arc<dyn Ledger>,
+    /// Decides conflicts where a resolver is bound.
+    pub resolvers: Arc<dyn Resolvers>,
 }
 
 /// The primary key of an item: partition and sort key, as in DynamoDB.
@@ -323,4 +325,36 @@ pub trait Resolvers: Send + Sync {
     /// Has a published component decide. The decision keeps the invariants where the
     /// outcome is `Decided`; the control plane checks it again all the same.
     async fn call(&self, component: Sha256, set: Arc<ConflictSet>, limits: Limits) -> Call;
+}
+
+/// No resolvers: nothing can be published, and what was bound is decided by the pool's
+/// fallback.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoResolvers;
+
+#[async_trait]
+impl Resolvers for NoResolvers {
+    async fn publish(&self, _component: Vec<u8>) -> Result<Published, Refusal> {
+        Err(Refusal::new(
+            Code::ResolverInvalid,
+            "expected an installation that runs resolvers, found one without",
+        ))
+    }
+
+    async fn call(&self, _component: Sha256, _set: Arc<ConflictSet>, limits: Limits) -> Call {
+        Call {
+            engine: EngineId {
+                version: "none".to_owned(),
+                compatibility: String::new(),
+            },
+            limits,
+            outcome: CallOutcome::Unavailable {
+                why: "this installation runs no resolvers".to_owned(),
+            },
+            fuel: None,
+            wall_us: 0,
+            decision: None,
+            output: None,
+        }
+    }
 }

@@ -17,14 +17,22 @@
 //! | session's beat | `SES#id` | `BEAT` | | `LEASES` / expiry |
 //! | work item | `RUN#run` | `WRK#key` | open: `WORK#library` / volume, kind, order; claimed: `TAPE#barcode#CLAIMED` / fence | |
 //! | ask (restore, re-verification, scan) | `ASK#id` | `META` | | |
+//! | release of a resolver | `RSV#name` | `REL#version` | `RSVS` / name, time | `RSV#name` / time |
+//! | binding | `BIND` | scope | | |
+//! | decision | `DEC#id` | `META` | | `DECS` / id |
+//! | its conflict set | `DEC#id` | `INPUT` | | |
+//! | what a shadow decided | `DEC#id` | `SHADOW` | | |
+//! | a pool's latest outcomes | `POOL#name` | `HIST` | | |
 //! | ledger head | `LDG` | `HEAD` | | |
-//! | ledger leaves of one commit | `LDG#n/10000` | `LEAF#first` | | |
+//! | ledger leaves of one transaction | `LDG#n/10000` | `LEAF#first` | | |
 //! | outbox | `OBX` | id | | |
 //! | what is to be unpinned | `UNPIN` | group | | |
 //!
 //! A volume is three items because three writers change it at different times: the
 //! session that holds it (`META`: state, position, bytes used), allocation and commit
 //! (`ACCT`: bytes promised), and the grant of sessions (`LEASE`).
+
+mod resolver;
 
 use jiff::Timestamp;
 use model::work::{RestoreOrder, VerifyOrder, WorkKind, WriteOrder};
@@ -39,6 +47,10 @@ use serde::{Deserialize, Serialize};
 use crate::catalogue::{Record, millis};
 use crate::ports::{Key, LedgerHead};
 use crate::{RestoreState, keys};
+
+pub(crate) use resolver::{
+    BindingRecord, DecisionItem, HistoryRecord, InputItem, ReleaseRecord, ShadowItem,
+};
 
 /// A group, its members and where the run stands with them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -536,7 +548,12 @@ impl Record for AskRecord {
 
 /// The head of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct HeadRecord(pub(crate) LedgerHead);
+pub(crate) struct HeadRecord {
+    #[serde(flatten)]
+    pub(crate) head: LedgerHead,
+    /// How many of its leaves say that a checkpoint was committed.
+    pub(crate) committed: u64,
+}
 
 impl Record for HeadRecord {
     fn key(&self) -> Key {
@@ -544,7 +561,7 @@ impl Record for HeadRecord {
     }
 }
 
-/// The leaves that one transaction appended.
+/// The leaves that one transaction appended: of commits, or of decisions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LeavesRecord {
     pub(crate) first: u64,

@@ -163,6 +163,8 @@ impl Control {
                 staged_at: None,
                 finished_at: None,
                 refusals: Vec::new(),
+                decision: None,
+                deferred: None,
             },
             members,
             expected_members: submission.expected_members,

@@ -1,6 +1,8 @@
 //! The ports in memory, for tests: deterministic, with the conflict semantics of the real
 //! table, and with faults on demand.
 
+mod resolvers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,8 +12,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use model::work::{Inventory, SeenDrive};
 use model::{
-    ArtifactSource, Bytes, CheckpointId, LibraryId, Pool, RestoreId, RetentionClass, Service,
-    Sha256, Slot, SlotKind,
+    ArtifactSource, Binding, Bytes, CallOutcome, CheckpointId, ConflictSet, Decision, LibraryId,
+    Limits, Pool, Refusal, Release, RestoreId, RetentionClass, Scope, Service, Sha256, Slot,
+    SlotKind,
 };
 use serde_json::{Value, json};
 
@@ -21,6 +24,8 @@ use crate::ports::{
     Ports, Query, Randomness, SortKeys, Table, TableError, WorkQueue, Write,
 };
 use crate::{Control, Principal};
+
+pub use resolvers::ScriptedResolvers;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -461,6 +466,8 @@ pub struct World {
     pub objects: Arc<MemoryObjects>,
     /// The clock.
     pub clock: Arc<ManualClock>,
+    /// The resolvers.
+    pub resolvers: Arc<ScriptedResolvers>,
     ports: Ports,
 }
 
@@ -470,6 +477,7 @@ impl World {
         let table = Arc::new(MemoryTable::default());
         let objects = Arc::new(MemoryObjects::default());
         let clock = Arc::new(ManualClock::default());
+        let resolvers = Arc::new(ScriptedResolvers::default());
         let ports = Ports {
             table: Arc::clone(&table) as _,
             objects: Arc::clone(&objects) as _,
@@ -477,11 +485,13 @@ impl World {
             clock: Arc::clone(&clock) as _,
             randomness: Arc::new(SeededRandomness::new(seed)),
             ledger: Arc::new(HashChain),
+            resolvers: Arc::clone(&resolvers) as _,
         };
         Self {
             table,
             objects,
             clock,
+            resolvers,
             ports,
         }
     }
@@ -569,6 +579,40 @@ impl World {
                 .collect::<Result<_, model::InvalidId>>()?,
             native_capacity: capacity,
         })
+    }
+
+    /// Publishes version 1.0.0 of a resolver that decides so, and binds it.
+    ///
+    /// # Errors
+    /// What the control plane refuses with.
+    pub async fn bind(
+        &self,
+        scope: &str,
+        name: &str,
+        decide: impl Fn(&ConflictSet) -> Result<Decision, CallOutcome> + Send + Sync + 'static,
+    ) -> Result<Binding, Box<dyn std::error::Error>> {
+        let control = self.control();
+        self.publish(name, decide).await?;
+        let scope = scope.parse::<Scope>()?;
+        Ok(control
+            .bind_resolver(&Principal::Operator, scope, name, None)
+            .await?)
+    }
+
+    /// Publishes version 1.0.0 of a resolver that decides so; its component is its name.
+    ///
+    /// # Errors
+    /// What the control plane refuses with.
+    pub async fn publish(
+        &self,
+        name: &str,
+        decide: impl Fn(&ConflictSet) -> Result<Decision, CallOutcome> + Send + Sync + 'static,
+    ) -> Result<Release, Refusal> {
+        self.resolvers.script(name.as_bytes(), decide);
+        let (component, limits) = (name.as_bytes().to_vec(), Limits::DEFAULT);
+        self.control()
+            .publish_resolver(&Principal::Operator, name, "1.0.0", component, limits)
+            .await
     }
 
     /// The JSON of a member with one artifact of that content.

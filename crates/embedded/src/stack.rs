@@ -161,9 +161,9 @@ impl Stack {
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),
             ledger: Arc::new(HashChain),
+            resolvers: Arc::new(control::ports::NoResolvers),
         };
-        let resolver = Arc::new(control::conflict::DefaultPolicy);
-        let control = Control::with(ports, config.settings, resolver);
+        let control = Control::with(ports, config.settings);
         create_pool(&control, config.pool).await?;
         let ports = RunnerPorts {
             store: store.clone(),

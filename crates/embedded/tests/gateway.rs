@@ -48,6 +48,7 @@ impl Gateway {
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),
             ledger: Arc::new(control::ledger::HashChain),
+            resolvers: Arc::new(control::ports::NoResolvers),
         });
         let pool = Pool {
             name: "main".parse().unwrap(),

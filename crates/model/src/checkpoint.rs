@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Artifact, Bytes, CheckpointId, GroupId, IdempotencyKey, Lifecycle, PoolName, Refusal, RunId,
-    ServiceName, Sha256, Version,
+    Artifact, Bytes, CheckpointId, DecisionId, GroupId, IdempotencyKey, Lifecycle, PoolName,
+    Refusal, RunId, ServiceName, Sha256, Version,
 };
 
 /// The most artifacts of one checkpoint: what keeps a manifest within one segment's
@@ -198,6 +198,23 @@ pub struct Group {
     /// Every reason found by validate, not only the first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refusals: Vec<Refusal>,
+    /// The decision on conflicts that was applied to it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionId>,
+    /// Why it waits, where that decision was to ask again later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deferred: Option<Deferred>,
+}
+
+/// A group that is asked again later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deferred {
+    /// Not before.
+    pub until: Timestamp,
+    /// Why, in the resolver's words.
+    pub reason: String,
+    /// How often in a row, this time included.
+    pub times: u32,
 }
 
 /// What a submission answers.

@@ -35,8 +35,8 @@ pub use artifact::{
 };
 pub use canonical::canonical_json;
 pub use checkpoint::{
-    Checkpoint, Group, GroupOutcome, MAX_ARTIFACTS_PER_CHECKPOINT, MAX_GROUP_MEMBERS, Member,
-    Priority, RetentionClass, Service, Submission,
+    Checkpoint, Deferred, Group, GroupOutcome, MAX_ARTIFACTS_PER_CHECKPOINT, MAX_GROUP_MEMBERS,
+    Member, Priority, RetentionClass, Service, Submission,
 };
 pub use conflict::{
     Action, Conflict, ConflictKind, ConflictSet, Contender, Decision, DriveView, MAX_CONTENDERS,

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{Input, ended, illegal};
 use crate::books::Accounts;
 use crate::catalogue::{Answer, Seen, TRIES, Tx, query};
-use crate::conflict::{self, Gathered};
+use crate::conflict::Gathered;
 use crate::place::{self, Candidate, Wanted};
 use crate::ports::{Index, Key, MAX_WRITES, SortKeys};
 use crate::records::{GroupRecord, Part, UnpinRecord, VolumeLease, VolumeMeta};
@@ -241,7 +241,7 @@ impl Control {
         };
         if !gathered.contenders.is_empty() {
             let set = conflict_set(self.now(), gathered, view, accounts);
-            let decision = conflict::decide_checked(self.resolver.as_ref(), &set);
+            let decision = policy::priority_deadline(&set);
             let own = |verdict: &&model::Verdict| record.group.checkpoints.contains(&verdict.id);
             let verdicts: Vec<_> = decision.verdicts.iter().filter(own).collect();
             tracing::debug!(

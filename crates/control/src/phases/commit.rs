@@ -11,10 +11,8 @@ use super::{Input, ended, illegal};
 use crate::Control;
 use crate::books::Accounts;
 use crate::catalogue::{Answer, Seen, TRIES, Tx};
-use crate::ports::{LedgerHead, MAX_WRITES};
-use crate::records::{
-    CheckpointRecord, GroupRecord, HeadRecord, LeavesRecord, LineageRecord, UnpinRecord,
-};
+use crate::ports::MAX_WRITES;
+use crate::records::{CheckpointRecord, GroupRecord, HeadRecord, LineageRecord, UnpinRecord};
 
 /// One run that asks to be committed.
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +97,7 @@ impl Control {
                 continue;
             }
             let mut trial = accounts.clone();
-            let first = head.0.size + batch.leaves.len() as u64;
+            let first = head.0.head.size + batch.leaves.len() as u64;
             let (tx, leaves, record) = match self.plan_commit(&seen, first, &mut trial) {
                 Ok(plan) => plan,
                 Err(refusal) => {
@@ -145,7 +143,7 @@ impl Control {
         &self,
         batch: &mut Batch,
         accounts: &mut Accounts,
-        head: &mut (LedgerHead, Option<u64>),
+        head: &mut (HeadRecord, Option<u64>),
         answers: &mut [Option<Answer<Value>>],
         lost: &mut BTreeSet<usize>,
     ) {
@@ -153,18 +151,9 @@ impl Control {
         if batch.asks.is_empty() {
             return;
         }
-        let first = head.0.size;
-        let next = batch.leaves.iter().fold(head.0.clone(), |head, leaf| {
-            self.ports.ledger.append(&head, leaf.as_bytes())
-        });
-        batch.tx.create(&LeavesRecord {
-            first,
-            leaves: batch.leaves,
-        });
-        match head.1 {
-            Some(version) => batch.tx.replace(&HeadRecord(next.clone()), version),
-            None => batch.tx.create(&HeadRecord(next.clone())),
-        }
+        let committed = batch.leaves.len() as u64;
+        let leaves = std::mem::take(&mut batch.leaves);
+        let next = self.append_leaves(&mut batch.tx, head, leaves, committed);
         accounts.write(&mut batch.tx);
         let written = self.transact(batch.tx).await;
         match &written {

@@ -1,0 +1,76 @@
+//! Decisions on conflicts, looked up.
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use model::{Code, DecisionId, DecisionRecord, Refusal, canonical_json};
+
+use crate::catalogue::{Answer, READS_AT_ONCE, query};
+use crate::ports::{Cursor, Index, SortKeys};
+use crate::records::{DecisionItem, InputItem, ShadowItem};
+use crate::{Control, Principal, keys};
+
+impl Control {
+    /// Decisions, newest first, at most `limit` (1 to 200), and where to go on. They are
+    /// kept for 92 days; the ledger's leaves of them for ever.
+    ///
+    /// # Errors
+    /// `Forbidden` for others than operators.
+    pub async fn decisions(
+        &self,
+        who: &Principal,
+        limit: u32,
+        after: Option<Cursor>,
+    ) -> Answer<(Vec<DecisionRecord>, Option<Cursor>)> {
+        who.operator()?;
+        let mut question = query(
+            Index::Gsi2,
+            keys::DECISIONS.to_owned(),
+            SortKeys::All,
+            limit.clamp(1, 200),
+        );
+        question.descending = true;
+        question.after = after;
+        let (found, next) = self.page::<DecisionItem>(question).await?;
+        let records = stream::iter(found)
+            .map(|seen| self.with_shadow(seen.value))
+            .buffered(READS_AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok((records, next))
+    }
+
+    /// One decision and the canonical conflict set it was made of: with the component
+    /// enough to make it again.
+    ///
+    /// # Errors
+    /// `NotFound`; `Forbidden` for others than operators: the set tells of other services.
+    pub async fn decision(
+        &self,
+        who: &Principal,
+        id: DecisionId,
+    ) -> Answer<(DecisionRecord, String)> {
+        who.operator()?;
+        let missing = || Refusal::new(Code::NotFound, format!("no decision {id}"));
+        let input = self
+            .get::<InputItem>(&keys::decision_input(id))
+            .await?
+            .ok_or_else(missing)?
+            .value;
+        let item = self
+            .get::<DecisionItem>(&keys::decision(id))
+            .await?
+            .ok_or_else(missing)?
+            .value;
+        let record = self.with_shadow(item).await?;
+        Ok((record, canonical_json(&input.input)))
+    }
+
+    async fn with_shadow(&self, item: DecisionItem) -> Answer<DecisionRecord> {
+        let shadow = if item.shadowed {
+            self.get::<ShadowItem>(&keys::decision_shadow(item.id()))
+                .await?
+        } else {
+            None
+        };
+        Ok(item.into_record(shadow.map(|seen| seen.value.shadow)))
+    }
+}

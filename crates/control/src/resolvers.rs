@@ -1,0 +1,330 @@
+//! Resolvers: what was published, and what decides for whom.
+
+mod bindings;
+
+use model::{Code, Limits, MAX_COMPONENT_BYTES, Refusal, Release, ReleaseRef, Scope, ServiceName};
+
+use crate::catalogue::{Answer, Seen, TRIES, Tx, lost_race, query};
+use crate::ports::{Cursor, Index, SortKeys};
+use crate::records::{BindingRecord, LibraryRecord, ReleaseRecord};
+use crate::{Control, Principal, digest, keys};
+
+/// The longest name of a resolver, and the longest version, in bytes.
+const MAX_NAME: usize = 64;
+
+/// At most so many releases of a name are looked through for the newest one that was not
+/// withdrawn.
+const NEWEST: u32 = 64;
+
+impl Control {
+    /// Publishes a resolver: checks and compiles its component, and keeps it under a name
+    /// and a version for good. The same component under the same name and version is the
+    /// same release: published again, it is compiled again for the engine of today, and
+    /// keeps its limits.
+    ///
+    /// # Errors
+    /// `Forbidden` for others than operators; `InvalidRequest` for a name, a version or
+    /// limits out of bounds, naming the field; `VersionExists` where another component has
+    /// the name and version; `ResolverInvalid` for what breaks the contract; `Transient`.
+    pub async fn publish_resolver(
+        &self,
+        who: &Principal,
+        name: &str,
+        version: &str,
+        component: Vec<u8>,
+        limits: Limits,
+    ) -> Answer<Release> {
+        who.operator()?;
+        check_name(name)?;
+        check_version(version)?;
+        if let Some((field, cap)) = limits.beyond_cap() {
+            return Err(invalid(format!("expected 1 to {cap}, found another value"))
+                .at(format!("limits.{field}")));
+        }
+        if component.len() > MAX_COMPONENT_BYTES {
+            return Err(Refusal::new(
+                Code::ResolverInvalid,
+                format!(
+                    "expected at most {MAX_COMPONENT_BYTES} bytes, found {}",
+                    component.len()
+                ),
+            )
+            .at("component"));
+        }
+        let id = ReleaseRef {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            component: digest(&component),
+        };
+        let key = keys::release(name, version);
+        if let Some(seen) = self.get::<ReleaseRecord>(&key).await? {
+            same_component(&seen.value.release, &id)?;
+        }
+        let published = self.ports.resolvers.publish(component).await?;
+        if published.component != id.component {
+            return Err(Refusal::new(
+                Code::Internal,
+                format!(
+                    "expected component {} to be kept, found {}",
+                    id.component, published.component
+                ),
+            ));
+        }
+        for _ in 0..TRIES {
+            let mut tx = Tx::new();
+            let release = match self.get::<ReleaseRecord>(&key).await? {
+                Some(seen) => {
+                    let mut release = seen.value.release;
+                    same_component(&release, &id)?;
+                    if release.engine == published.engine {
+                        return Ok(release);
+                    }
+                    release.engine = published.engine.clone();
+                    let record = ReleaseRecord { release };
+                    tx.replace(&record, seen.version);
+                    record.release
+                }
+                None => {
+                    let release = Release {
+                        id: id.clone(),
+                        info: published.info.clone(),
+                        bytes: published.bytes,
+                        limits,
+                        engine: published.engine.clone(),
+                        published_at: self.now(),
+                        withdrawn_at: None,
+                    };
+                    let record = ReleaseRecord { release };
+                    tx.create(&record);
+                    record.release
+                }
+            };
+            let answer = self.transact(tx).await;
+            if !lost_race(&answer) {
+                answer?;
+                tracing::info!(resolver = %id, component = %id.component, "published");
+                return Ok(release);
+            }
+        }
+        Err(Refusal::new(Code::Conflict, "others were faster each time"))
+    }
+
+    /// Releases by name, and of one name by time; at most `limit` (1 to 200), and where to
+    /// go on.
+    ///
+    /// # Errors
+    /// `Transient` where the catalogue could not be asked.
+    pub async fn releases(
+        &self,
+        _who: &Principal,
+        limit: u32,
+        after: Option<Cursor>,
+    ) -> Answer<(Vec<Release>, Option<Cursor>)> {
+        let mut question = query(
+            Index::Gsi1,
+            keys::RELEASES.to_owned(),
+            SortKeys::All,
+            limit.clamp(1, 200),
+        );
+        question.after = after;
+        let (found, next) = self.page::<ReleaseRecord>(question).await?;
+        let releases = found.into_iter().map(|seen| seen.value.release);
+        Ok((releases.collect(), next))
+    }
+
+    /// One release; without a version the one published last that was not withdrawn.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn release(
+        &self,
+        _who: &Principal,
+        name: &str,
+        version: Option<&str>,
+    ) -> Answer<Release> {
+        Ok(self.release_record(name, version).await?.value.release)
+    }
+
+    async fn release_record(
+        &self,
+        name: &str,
+        version: Option<&str>,
+    ) -> Answer<Seen<ReleaseRecord>> {
+        check_name(name)?;
+        let missing = || Refusal::new(Code::NotFound, format!("no resolver {name}")).at("name");
+        let Some(version) = version else {
+            let mut question = query(Index::Gsi2, keys::releases_of(name), SortKeys::All, NEWEST);
+            question.descending = true;
+            let (found, _) = self.page::<ReleaseRecord>(question).await?;
+            return found
+                .into_iter()
+                .find(|seen| seen.value.release.withdrawn_at.is_none())
+                .ok_or_else(missing);
+        };
+        check_version(version)?;
+        self.get::<ReleaseRecord>(&keys::release(name, version))
+            .await?
+            .ok_or_else(|| {
+                Refusal::new(Code::NotFound, format!("no resolver {name}@{version}")).at("version")
+            })
+    }
+
+    /// Withdraws a release: it cannot be bound any more. Withdrawing it again is no error.
+    ///
+    /// # Errors
+    /// `Forbidden` for others than operators; `NotFound`; `InvalidRequest` while something
+    /// is bound to it, naming what.
+    pub async fn withdraw_release(
+        &self,
+        who: &Principal,
+        name: &str,
+        version: &str,
+    ) -> Answer<Release> {
+        who.operator()?;
+        for _ in 0..TRIES {
+            let seen = self.release_record(name, Some(version)).await?;
+            let mut release = seen.value.release;
+            if release.withdrawn_at.is_some() {
+                return Ok(release);
+            }
+            // Binding writes the release too: one of the two fails.
+            let bindings = self.binding_records().await?;
+            if let Some(seen) = bindings.iter().find(|seen| uses(&seen.value, &release.id)) {
+                return Err(invalid(format!(
+                    "expected a release that nothing is bound to, found {} bound to {}",
+                    seen.value.binding.scope, release.id
+                ))
+                .at("version"));
+            }
+            release.withdrawn_at = Some(self.now());
+            let record = ReleaseRecord { release };
+            let mut tx = Tx::new();
+            tx.replace(&record, seen.version);
+            let answer = self.transact(tx).await;
+            if !lost_race(&answer) {
+                return answer.map(|()| record.release);
+            }
+        }
+        Err(Refusal::new(Code::Conflict, "others were faster each time"))
+    }
+
+    /// What is named must exist.
+    async fn check_scope(&self, scope: &Scope) -> Answer<()> {
+        let known = match scope {
+            Scope::Service(name) => self.knows_service(name).await?,
+            Scope::Pool(name) => self.ports.table.get(&keys::pool(name)).await?.is_some(),
+            Scope::Library(id) => self
+                .get::<LibraryRecord>(&keys::library(id))
+                .await?
+                .is_some(),
+        };
+        if known {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::NotFound, format!("no {scope}")).at("scope"))
+    }
+
+    async fn knows_service(&self, name: &ServiceName) -> Answer<bool> {
+        Ok(self.ports.table.get(&keys::service(name)).await?.is_some())
+    }
+}
+
+fn uses(record: &BindingRecord, release: &ReleaseRef) -> bool {
+    let shadow = record.binding.shadow.as_ref();
+    record.binding.live == *release || shadow.is_some_and(|shadow| shadow.release == *release)
+}
+
+fn same_component(release: &Release, id: &ReleaseRef) -> Answer<()> {
+    if release.id.component == id.component {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Code::VersionExists,
+        format!(
+            "expected component {} for {id}, found {}",
+            release.id.component, id.component
+        ),
+    )
+    .at("version"))
+}
+
+fn invalid(message: String) -> Refusal {
+    Refusal::new(Code::InvalidRequest, message)
+}
+
+fn check_name(name: &str) -> Answer<()> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !name.is_empty() && name.len() <= MAX_NAME && name.chars().all(allowed) {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "expected 1 to {MAX_NAME} of a-z 0-9 -, found {:?}",
+        name.chars().take(80).collect::<String>()
+    ))
+    .at("name"))
+}
+
+fn check_version(version: &str) -> Answer<()> {
+    if version.len() <= MAX_NAME && is_semver(version) {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "expected a version such as 1.0.0 or 2.1.0-rc.1, at most {MAX_NAME} bytes, found {:?}",
+        version.chars().take(80).collect::<String>()
+    ))
+    .at("version"))
+}
+
+/// Semantic Versioning 2.0.0, section 2, 9 and 10.
+fn is_semver(text: &str) -> bool {
+    let word = |part: &str| {
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    };
+    let digits = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+    let number = |part: &str| digits(part) && (part == "0" || !part.starts_with('0'));
+    let (text, build) = text
+        .split_once('+')
+        .map_or((text, None), |(text, build)| (text, Some(build)));
+    let (core, pre) = text
+        .split_once('-')
+        .map_or((text, None), |(core, pre)| (core, Some(pre)));
+    core.split('.').count() == 3
+        && core.split('.').all(number)
+        && pre.is_none_or(|pre| pre.split('.').all(|p| word(p) && (!digits(p) || number(p))))
+        && build.is_none_or(|build| build.split('.').all(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_semantic() {
+        for good in [
+            "0.0.0",
+            "1.2.3",
+            "1.0.0-rc.1",
+            "1.0.0-0a+b.01",
+            "10.20.30+x",
+        ] {
+            assert!(is_semver(good), "{good}");
+        }
+        for bad in [
+            "",
+            "1",
+            "1.2",
+            "1.2.3.4",
+            "01.2.3",
+            "1.2.x",
+            "1.2.3-",
+            "1.2.3-01",
+            "1.2.3+",
+            "v1.2.3",
+            "1.2.3 ",
+            "1.2.3-a..b",
+            "1.2.+3",
+        ] {
+            assert!(!is_semver(bad), "{bad}");
+        }
+    }
+}
