@@ -117,6 +117,18 @@ pub struct Cost {
     pub waiting: u64,
 }
 
+impl Cost {
+    /// All in one number, for learning, which needs to see every step on the way: lateness;
+    /// for each mount as if a request of priority 5 were late by the time of an exchange;
+    /// and a hundredth of all waiting, so that priority counts where nothing is late.
+    pub fn price(&self) -> u64 {
+        let mount = (EXCHANGE_MS + EMPTY_MOUNT_MS) * u64::from(weight(5));
+        self.tardiness
+            .saturating_add(u64::from(self.mounts) * mount)
+            .saturating_add(self.waiting / 100)
+    }
+}
+
 /// What comes of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {

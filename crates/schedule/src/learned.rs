@@ -4,7 +4,24 @@
 use crate::bytes_to_ms;
 
 /// How many features a candidate has.
-pub const FEATURES: usize = 12;
+pub const FEATURES: usize = 13;
+
+/// Their names, in order: what a model file is checked against.
+pub const FEATURE_NAMES: [&str; FEATURES] = [
+    "priority",
+    "has deadline",
+    "urgent within minutes",
+    "urgent within hours",
+    "priority and urgent within minutes",
+    "short",
+    "priority and short",
+    "short and urgent within hours",
+    "age",
+    "requests and attempts",
+    "team's share lately",
+    "room without a mount",
+    "standard place",
+];
 
 /// One candidate's features, each in thousandths from 0 to 1,000.
 pub type Features = [i32; FEATURES];
@@ -12,8 +29,6 @@ pub type Features = [i32; FEATURES];
 /// What is known of a job that asks for its place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its place in the standard order, from 0.
-    pub rank: usize,
     /// Its bytes.
     pub bytes: u64,
     /// The highest priority among its requests, 0 to 9.
@@ -41,17 +56,14 @@ const AGE_MS: u64 = 3_600_000;
 /// Work of this size (9 GB) counts half.
 const WORK_MS: u64 = 60_000;
 
-/// The features of all candidates of one set, in their order.
-///
-/// 0 priority; 1 has a deadline; 2 urgency within minutes; 3 urgency within hours; 4 both
-/// priority and urgency within minutes; 5 shortness; 6 both priority and shortness; 7 both
-/// shortness and urgency within hours; 8 age; 9 requests and attempts; 10 the team's share
-/// lately; 11 room where it need not wait for a mount.
+/// The features of all candidates of one set, who must be given in the standard order; by
+/// [`FEATURE_NAMES`].
 pub fn features(candidates: &[Candidate]) -> Vec<Features> {
     let both = |a: i32, b: i32| a * b / 1000;
     candidates
         .iter()
-        .map(|candidate| {
+        .enumerate()
+        .map(|(place, candidate)| {
             let work = bytes_to_ms(candidate.bytes);
             let slack = candidate.due.map(|due| due.saturating_sub(work));
             let urgent = |view| slack.map_or(0, |slack| half_at(view, slack));
@@ -73,6 +85,7 @@ pub fn features(candidates: &[Candidate]) -> Vec<Features> {
                 many + again,
                 candidate.team_share.min(1000) as i32,
                 if candidate.mounted { 1000 } else { 0 },
+                ((candidates.len() - place) * 1000 / candidates.len()) as i32,
             ]
         })
         .collect()
@@ -92,16 +105,11 @@ pub fn score(weights: &[i32; FEATURES], features: &Features) -> i64 {
         .sum()
 }
 
-/// Places in `candidates`, the highest score first; ties by standard rank.
+/// Places in `candidates`, the highest score first; ties by the standard order.
 pub fn line_by_score(weights: &[i32; FEATURES], candidates: &[Candidate]) -> Vec<usize> {
     let features = features(candidates);
     let mut line: Vec<_> = (0..candidates.len()).collect();
-    line.sort_by_key(|at| {
-        (
-            std::cmp::Reverse(score(weights, &features[*at])),
-            candidates[*at].rank,
-        )
-    });
+    line.sort_by_cached_key(|at| std::cmp::Reverse(score(weights, &features[*at])));
     line
 }
 
@@ -109,9 +117,8 @@ pub fn line_by_score(weights: &[i32; FEATURES], candidates: &[Candidate]) -> Vec
 mod tests {
     use super::*;
 
-    fn candidate(rank: usize) -> Candidate {
+    fn candidate() -> Candidate {
         Candidate {
-            rank,
             requests: 1,
             ..Candidate::default()
         }
@@ -120,7 +127,6 @@ mod tests {
     #[test]
     fn features_stay_between_nothing_and_a_thousand() {
         let extreme = Candidate {
-            rank: usize::MAX,
             bytes: u64::MAX,
             priority: 255,
             due: Some(u64::MAX),
@@ -130,7 +136,7 @@ mod tests {
             team_share: u32::MAX,
             mounted: true,
         };
-        for features in features(&[extreme, candidate(0)]) {
+        for features in features(&[extreme, candidate()]) {
             assert!(
                 features.iter().all(|f| (0..=1000).contains(f)),
                 "{features:?}"
@@ -142,9 +148,9 @@ mod tests {
     fn a_deadline_that_comes_near_is_more_urgent() {
         let due = |due| Candidate {
             due: Some(due),
-            ..candidate(0)
+            ..candidate()
         };
-        let found = features(&[due(1_000), due(SHORT_MS), due(LONG_MS), candidate(0)]);
+        let found = features(&[due(1_000), due(SHORT_MS), due(LONG_MS), candidate()]);
         assert_eq!(found[1][2], 500);
         assert_eq!(found[2][3], 500);
         assert!(found[0][2] > found[1][2] && found[1][2] > found[2][2] && found[3][2] == 0);
@@ -152,8 +158,11 @@ mod tests {
 
     #[test]
     fn without_weights_the_standard_order_stays() {
-        let candidates = [candidate(2), candidate(0), candidate(1)];
-        assert_eq!(line_by_score(&[0; FEATURES], &candidates), [1, 2, 0]);
+        let mut place = [0; FEATURES];
+        place[12] = 1000;
+        let candidates = [candidate(), candidate(), candidate()];
+        assert_eq!(line_by_score(&[0; FEATURES], &candidates), [0, 1, 2]);
+        assert_eq!(line_by_score(&place, &candidates), [0, 1, 2]);
     }
 
     #[test]
@@ -161,10 +170,10 @@ mod tests {
         let mut weights = [0; FEATURES];
         weights[0] = 1;
         let candidates = [
-            candidate(0),
+            candidate(),
             Candidate {
                 priority: 9,
-                ..candidate(1)
+                ..candidate()
             },
         ];
         assert_eq!(line_by_score(&weights, &candidates), [1, 0]);

@@ -36,7 +36,7 @@ pub use cost::{
     Claim, Cost, DEFER_MS, EMPTY_MOUNT_MS, EXCHANGE_MS, Job, LOCATE_MS, Outcome, Plan, Problem,
     REQUEST_MS, Volume, bytes_to_ms, weight,
 };
-pub use learned::{Candidate, FEATURES, Features, features, line_by_score, score};
+pub use learned::{Candidate, FEATURE_NAMES, FEATURES, Features, features, line_by_score, score};
 pub use random::Random;
 pub use round::{Facts, Fate, PastFacts, Request, Round, VolumeFacts, standard_order};
 pub use search::{Found, search};

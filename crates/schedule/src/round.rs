@@ -232,8 +232,16 @@ impl Round {
         own
     }
 
+    /// The plan of an order of the jobs of [`Round::candidates`]; who rides as decided rides.
+    pub fn plan(&self, line: Vec<usize>) -> Plan {
+        Plan {
+            line,
+            rides: self.rides.clone(),
+        }
+    }
+
     /// Who asks for a place, for the learned order: all that are not settled and do not
-    /// ride, with the job each is.
+    /// ride, with the job each is, in the standard order.
     pub fn candidates(&self, facts: &Facts) -> Vec<(usize, Candidate)> {
         let recent: u64 = facts.history.iter().map(|past| past.bytes >> 10).sum();
         let in_drives = || self.problem.drives.iter().flatten();
@@ -253,7 +261,6 @@ impl Round {
                 let theirs: u64 = theirs.map(|past| past.bytes >> 10).sum();
                 let bytes = self.problem.jobs[job].bytes;
                 let candidate = Candidate {
-                    rank: job,
                     bytes,
                     priority: of().map(|r| r.priority).max().unwrap_or(0),
                     due: of()
