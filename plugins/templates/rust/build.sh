@@ -1,0 +1,25 @@
+#!/bin/sh
+# Builds the component, with rustup's toolchain or with Debian's; the first run fetches
+# what it depends on.
+# rustup: rustup target add wasm32-unknown-unknown
+# Debian: apt install rustc-web cargo-web rust-web-src rust-web-llvm lld-19
+set -eu
+cd "$(dirname "$0")"
+target=wasm32-unknown-unknown
+: "${CARGO_TARGET_DIR:=target}"
+export CARGO_TARGET_DIR
+# This linker writes components. Both toolchains bring it along.
+export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-component-ld
+if [ -d "$(rustc --print target-libdir --target $target)" ]; then
+    cargo build --quiet --release --target $target
+elif [ -f /usr/lib/rustlib/src/rust/library/Cargo.lock ]; then
+    # Debian ships the standard library for this target as source.
+    RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
+    CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS=-Clink-arg=--wasm-ld-path=/usr/bin/wasm-ld-19 \
+        /usr/bin/cargo build --quiet -Zbuild-std=std,panic_abort --release --target $target
+else
+    echo "build.sh: please run: rustup target add $target" >&2
+    exit 3
+fi
+mkdir -p dist
+cp "$CARGO_TARGET_DIR/$target/release/$(echo {{name}} | tr - _).wasm" dist/{{name}}.wasm
