@@ -90,10 +90,16 @@ build() {
 }
 built() { printf '%s\n' "$guests/$target/release/${1//-/_}.wasm"; }
 digest() { sha256sum <"$1" | cut -d ' ' -f 1; }
-# SHA-256 over the digests and names of all files that make up a guest: its own, the SDK's
-# and the contract's. Cargo.lock is not among them: each new guest changes it.
+# SHA-256 over the digests and names of all files that make up a guest: those of its package,
+# of the packages of this repository that it uses, and the contract. Cargo.lock is not among
+# them: each new guest changes it.
 sources() {
-    (cd "$plugins" && find "${folder[$1]}" sdk wit -type f ! -path '*/target/*' ! -path '*/.*' \
+    local packages
+    packages=$(cd "$plugins/${folder[$1]}" && cargo tree --quiet --locked --edges normal --prefix none --target "$target" |
+        sed -n "s|^.* (\\($root/[^)]*\\)).*\$|\\1|p" | sed "s|^$root/||" | sort -u)
+    [ -n "$packages" ] || fail "$1: cargo tree names no package of $root"
+    # shellcheck disable=SC2086 # a list of folders without spaces
+    (cd "$root" && find $packages plugins/wit -type f ! -path '*/target/*' ! -path '*/tests/*' ! -path '*/.*' \
         ! -name Cargo.lock ! -name '*.wasm' -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -d ' ' -f 1)
 }
 locked() { awk -v name="$1" '$1 == name' "$lock" 2>/dev/null || true; }

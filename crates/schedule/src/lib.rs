@@ -37,6 +37,6 @@ pub use cost::{
     REQUEST_MS, Volume, bytes_to_ms, weight,
 };
 pub use learned::{Candidate, FEATURE_NAMES, FEATURES, Features, features, line_by_score, score};
-pub use random::Random;
+pub use random::{Random, seed};
 pub use round::{Facts, Fate, PastFacts, Request, Round, VolumeFacts, standard_order};
 pub use search::{Found, search};

@@ -256,7 +256,7 @@ impl Round {
                 let riding = (0..self.members.len())
                     .filter(|rider| self.problem.jobs[*rider].hosts.contains(&job))
                     .map(|rider| self.members[rider].len());
-                let team = of().next().map_or("", |r| r.team.as_str());
+                let team = of().map(|r| r.team.as_str()).min().unwrap_or("");
                 let theirs = facts.history.iter().filter(|past| past.team == team);
                 let theirs: u64 = theirs.map(|past| past.bytes >> 10).sum();
                 let bytes = self.problem.jobs[job].bytes;
