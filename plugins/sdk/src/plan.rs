@@ -83,6 +83,11 @@ impl<'g, 'a> Plan<'g, 'a> {
         self.each(group, |c| c.reject(code, reason));
     }
 
+    /// The verdicts so far, to say more in their reasons ([`Verdict::explain`]).
+    pub fn verdicts_mut(&mut self) -> impl Iterator<Item = &mut Verdict> {
+        self.decided.iter_mut().flatten().flatten()
+    }
+
     /// The decision.
     ///
     /// # Errors

@@ -90,6 +90,14 @@ impl Request {
     }
 }
 
+impl Verdict {
+    /// Adds to the reason, after a semicolon.
+    pub fn explain(&mut self, why: &str) {
+        let reason = std::mem::take(&mut self.reason);
+        self.reason = shorten(format!("{reason}; {why}"));
+    }
+}
+
 impl PastOutcome {
     /// The value of a label.
     pub fn label(&self, name: &str) -> Option<&str> {
