@@ -1,4 +1,5 @@
-//! Makes a component of a core WebAssembly module.
+//! What turns an author's project into a component: the project's files ([`project`]), and
+//! the last step for compilers that know no components.
 //!
 //! Compilers of C, and others that know no components, write a core module that carries
 //! the interface it was compiled for in a custom section. This wraps such a module into a
@@ -17,6 +18,8 @@
 //!     Err(ComponentizeError::NoInterface)
 //! ));
 //! ```
+
+pub mod project;
 
 use wasmparser::{Encoding, Parser, Payload, Validator};
 use wit_component::ComponentEncoder;

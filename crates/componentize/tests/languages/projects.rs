@@ -1,0 +1,63 @@
+//! What `tapemark resolver new` writes: it builds, its own tests pass, and all four decide
+//! the same, within the invariants.
+
+use std::path::Path;
+
+use componentize::project::{Lang, files};
+use policy::same_actions;
+
+use super::guest::{Guest, assert_pure, build, can_build, run};
+
+/// How many sampled sets of each size the four are compared on.
+const SETS: u64 = 8;
+
+fn project(lang: Lang, folder: &Path) -> Guest {
+    for file in files(lang, "first-try").unwrap() {
+        let path = folder.join(file.path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, file.contents).unwrap();
+    }
+    let guest = Guest::load(build(folder));
+    run(folder, native_test(lang));
+    guest
+}
+
+/// What the project's README says.
+fn native_test(lang: Lang) -> &'static [&'static str] {
+    match lang {
+        Lang::Rust => &["cargo", "test", "--quiet"],
+        Lang::Js => &["npm", "--silent", "test"],
+        Lang::Python => &["python3", "-m", "unittest", "discover", "test"],
+        Lang::C => &["sh", "test.sh"],
+    }
+}
+
+#[test]
+fn a_new_project_builds_and_all_languages_decide_alike() {
+    let mut guests = Vec::new();
+    for lang in Lang::ALL {
+        if !can_build(lang) {
+            continue;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let guest = project(lang, folder.path());
+        assert_pure(&guest.component);
+        assert_eq!(guest.describe().name, "first-try");
+        guests.push((lang, guest));
+    }
+    for size in [0, 1, 7, 40] {
+        for seed in 0..SETS {
+            let set = policy::sample(seed, size);
+            let mut first = None;
+            for (lang, guest) in &guests {
+                // The host has checked the invariants.
+                let (decided, _) = guest.decide(&set);
+                let (other, expected) = first.get_or_insert((*lang, decided.clone()));
+                assert!(
+                    same_actions(expected, &decided),
+                    "sample({seed}, {size}): {other:?} {expected:#?}\n{lang:?} {decided:#?}"
+                );
+            }
+        }
+    }
+}
