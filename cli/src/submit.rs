@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::out::Out;
 
 pub(crate) use gather::{gather, hash};
-pub(crate) use wait::{group, poll, show_group, state, wait_for_group};
+pub(crate) use wait::{group, poll, show_group, state, wait_for_group, waits};
 
 /// How often a submission that was refused before is tried again under the next key.
 const MAX_AGAIN: u32 = 100;

@@ -10,11 +10,12 @@ pub(crate) const CHECKPOINT: &str = "id service version state refusals { code me
     supersededBy mergedInto parent branch content artifactCount bytes retention submittedAt \
     stagedAt committedAt ledgerIndex \
     placements { copy part parts volume fence bytes segments { no firstRecord records bytes \
-    sha256 } } group { id run }";
+    sha256 } } group { id run decision deferred { until reason times } }";
 
 /// The fields of a group, as a selection set.
 pub(crate) const GROUP: &str = "id run state final refusals { code message hint field } priority \
-    deadline labels { name value } pool bytes submittedAt stagedAt finishedAt \
+    deadline labels { name value } pool bytes submittedAt stagedAt finishedAt decision \
+    deferred { until reason times } \
     checkpoints { id service version state supersededBy mergedInto parent bytes artifactCount \
     committedAt }";
 
@@ -56,6 +57,16 @@ fn some_count<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Erro
 pub(crate) struct GroupRef {
     pub(crate) id: String,
     pub(crate) run: String,
+    pub(crate) decision: Option<String>,
+    pub(crate) deferred: Option<Deferred>,
+}
+
+/// Why a group waits, and until when.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Deferred {
+    pub(crate) until: String,
+    pub(crate) reason: String,
+    pub(crate) times: u32,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -154,6 +165,8 @@ pub(crate) struct Group {
     pub(crate) submitted_at: String,
     pub(crate) staged_at: Option<String>,
     pub(crate) finished_at: Option<String>,
+    pub(crate) decision: Option<String>,
+    pub(crate) deferred: Option<Deferred>,
     pub(crate) checkpoints: Vec<Member>,
 }
 
@@ -238,6 +251,8 @@ pub(crate) struct Pool {
     pub(crate) reserve: u64,
     #[serde(alias = "writeDrives")]
     pub(crate) write_drives: u8,
+    #[serde(deserialize_with = "lower")]
+    pub(crate) fallback: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -245,6 +260,8 @@ pub(crate) struct LedgerHead {
     #[serde(deserialize_with = "count")]
     pub(crate) size: u64,
     pub(crate) root: String,
+    #[serde(deserialize_with = "count")]
+    pub(crate) committed: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

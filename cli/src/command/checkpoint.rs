@@ -14,7 +14,7 @@ use crate::client::types::{
 use crate::failure::{Failure, No};
 use crate::out::{Out, Style, bytes, table};
 use crate::restore::wait_for_restore;
-use crate::submit::{show_group, state, wait_for_group};
+use crate::submit::{show_group, state, wait_for_group, waits};
 
 /// The largest page that the API gives.
 const PAGE: u32 = 200;
@@ -158,6 +158,7 @@ fn show_checkpoint(style: Style, found: &Checkpoint) -> String {
         state(style, &found.state)
     );
     reasons(&mut text, style, &found.refusals);
+    text.push_str(&waits(found.group.deferred.as_ref()));
     let mut line = |name: &str, value: &str| {
         // Writing into a String cannot fail.
         let _ = writeln!(text, "  {name:<12}{value}");
@@ -188,6 +189,9 @@ fn show_checkpoint(style: Style, found: &Checkpoint) -> String {
     }
     if let Some(index) = found.ledger_index {
         line("ledger", &format!("leaf {index}"));
+    }
+    if let Some(decision) = &found.group.decision {
+        line("decided", &format!("tapemark resolver decision {decision}"));
     }
     for placement in &found.placements {
         let first = placement
@@ -221,11 +225,15 @@ async fn overview(out: &Out, client: &Client) -> Result<(), Failure> {
         )
         .await?;
     let head: LedgerHead = client
-        .ask("ledgerHead", "{ ledgerHead { size root } }", json!({}))
+        .ask(
+            "ledgerHead",
+            "{ ledgerHead { size root committed } }",
+            json!({}),
+        )
         .await?;
     let sum = |pick: fn(&Volume) -> u64| volumes.iter().map(pick).fold(0, u64::saturating_add);
     let answer = json!({
-        "committed": head.size,
+        "committed": head.committed,
         "ledger": head,
         "drives": drives,
         "volumes": volumes.len(),
@@ -235,7 +243,7 @@ async fn overview(out: &Out, client: &Client) -> Result<(), Failure> {
     out.show(&answer, |style| {
         let mut text = format!(
             "{} checkpoints committed; {} volumes, {} used, {} free\n",
-            style.bold(&head.size.to_string()),
+            style.bold(&head.committed.to_string()),
             volumes.len(),
             bytes(sum(|volume| volume.used)),
             bytes(sum(|volume| volume.free)),

@@ -25,7 +25,11 @@ pub(crate) enum LedgerCommand {
 
 async fn head(client: &Client) -> Result<LedgerHead, Failure> {
     client
-        .ask("ledgerHead", "{ ledgerHead { size root } }", json!({}))
+        .ask(
+            "ledgerHead",
+            "{ ledgerHead { size root committed } }",
+            json!({}),
+        )
         .await
 }
 
@@ -41,7 +45,10 @@ pub(crate) async fn ledger(
     let said = head(client).await?;
     if matches!(command, LedgerCommand::Head) {
         return out.show(&said, |_| {
-            format!("{} leaves, root {}\n", said.size, said.root)
+            format!(
+                "{} leaves, {} of them commits, root {}\n",
+                said.size, said.committed, said.root
+            )
         });
     }
     let root = said

@@ -1,6 +1,6 @@
 //! The hardware: `volume`, `drive`, `pool`.
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -59,7 +59,32 @@ pub(crate) enum PoolCommand {
         /// How many volumes are written at once
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
         write_drives: u8,
+        /// What decides where a resolver does not
+        #[arg(long, value_enum, default_value_t = FallbackArg::BuiltIn)]
+        fallback: FallbackArg,
     },
+}
+
+/// What decides where a resolver does not.
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum FallbackArg {
+    /// The built-in policy
+    BuiltIn,
+    /// Everything is asked again after a minute
+    Defer,
+    /// Everything is refused
+    Reject,
+}
+
+impl FallbackArg {
+    /// As the schema names it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::BuiltIn => "BUILT_IN",
+            Self::Defer => "DEFER",
+            Self::Reject => "REJECT",
+        }
+    }
 }
 
 pub(crate) const DRIVE_HEAD: [&str; 5] = ["DRIVE", "LIBRARY", "ELEMENT", "STATE", "VOLUME"];
@@ -199,7 +224,7 @@ pub(crate) async fn drive(
 /// # Errors
 /// As [`Client::ask`].
 pub(crate) async fn pool(out: &Out, client: &Client, command: PoolCommand) -> Result<(), Failure> {
-    const FIELDS: &str = "name library copies reserve writeDrives";
+    const FIELDS: &str = "name library copies reserve writeDrives fallback";
     let pool: Pool = match command {
         PoolCommand::Show { name } => {
             let query = format!("query($n: String!) {{ pool(name: $n) {{ {FIELDS} }} }}");
@@ -210,10 +235,12 @@ pub(crate) async fn pool(out: &Out, client: &Client, command: PoolCommand) -> Re
             copies,
             reserve,
             write_drives,
+            fallback,
         } => {
             let order = format!("mutation($p: PoolInput!) {{ putPool(pool: $p) {{ {FIELDS} }} }}");
             let pool = json!({
                 "name": name, "copies": copies, "reserve": reserve, "writeDrives": write_drives,
+                "fallback": fallback.name(),
             });
             client.ask("putPool", &order, json!({ "p": pool })).await?
         }
@@ -225,10 +252,18 @@ pub(crate) async fn pool(out: &Out, client: &Client, command: PoolCommand) -> Re
             pool.copies.to_string(),
             bytes(pool.reserve),
             pool.write_drives.to_string(),
+            pool.fallback.clone(),
         ];
         table(
             style,
-            &["POOL", "LIBRARY", "COPIES", "RESERVE", "WRITE DRIVES"],
+            &[
+                "POOL",
+                "LIBRARY",
+                "COPIES",
+                "RESERVE",
+                "WRITE DRIVES",
+                "FALLBACK",
+            ],
             &[row],
         )
     })

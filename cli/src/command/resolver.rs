@@ -31,7 +31,7 @@ pub(crate) enum ResolverCommand {
     Promote(bind::ScopeArgs),
     /// Go back to the live resolver before the last bind or promote
     Rollback(bind::ScopeArgs),
-    /// Let nobody bind a release from now on; what is bound goes on
+    /// Let nobody bind a release from now on; refused while it is bound
     Withdraw(bind::WithdrawArgs),
     /// List what is published, what decides where, and how well that goes
     List,

@@ -48,7 +48,11 @@ pub(super) struct Phases {
 /// True where the leaves of the log lead to its head.
 pub(super) async fn ledger(client: &Client) -> Result<bool, Failure> {
     let said: LedgerHead = client
-        .ask("ledgerHead", "{ ledgerHead { size root } }", json!({}))
+        .ask(
+            "ledgerHead",
+            "{ ledgerHead { size root committed } }",
+            json!({}),
+        )
         .await?;
     let Ok(root) = said.root.parse() else {
         return Ok(false);

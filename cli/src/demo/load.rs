@@ -287,19 +287,23 @@ pub(super) async fn everything(
         let mut last = (0, Instant::now());
         loop {
             let head: LedgerHead = client
-                .ask("ledgerHead", "{ ledgerHead { size root } }", json!({}))
+                .ask(
+                    "ledgerHead",
+                    "{ ledgerHead { size root committed } }",
+                    json!({}),
+                )
                 .await?;
-            bar.set_position(head.size);
-            if head.size != last.0 {
-                last = (head.size, Instant::now());
+            bar.set_position(head.committed);
+            if head.committed != last.0 {
+                last = (head.committed, Instant::now());
             }
-            if killed == 0 && head.size >= total * 2 / 5 && running.agent.kill().is_some() {
+            if killed == 0 && head.committed >= total * 2 / 5 && running.agent.kill().is_some() {
                 killed += 1;
                 bar.set_message("agent killed; another one takes over");
             }
             // Where something goes wrong, the report says what, and there is no point in
             // waiting for it here.
-            if head.size >= total || last.1.elapsed() > STANDSTILL {
+            if head.committed >= total || last.1.elapsed() > STANDSTILL {
                 return Ok::<_, Failure>(killed);
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::client::types::{GROUP, Group};
+use crate::client::types::{Deferred, GROUP, Group};
 use crate::failure::Failure;
 use crate::out::{Out, Style, bytes, table};
 
@@ -124,6 +124,16 @@ pub(crate) fn state(style: Style, state: &str) -> String {
     }
 }
 
+/// Why something waits, and until when; nothing where it does not.
+pub(crate) fn waits(deferred: Option<&Deferred>) -> String {
+    deferred.map_or_else(String::new, |deferred| {
+        format!(
+            "  waits until {} (asked {} times): {}\n",
+            deferred.until, deferred.times, deferred.reason
+        )
+    })
+}
+
 /// A group for people.
 pub(crate) fn show_group(style: Style, group: &Group) -> String {
     let mut text = format!(
@@ -132,6 +142,7 @@ pub(crate) fn show_group(style: Style, group: &Group) -> String {
         state(style, &group.state),
         bytes(group.bytes)
     );
+    text.push_str(&waits(group.deferred.as_ref()));
     let rows: Vec<Vec<String>> = group
         .checkpoints
         .iter()

@@ -56,3 +56,12 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest a request may take once its body is there, waiting in line included. A
 /// submission that runs into it may be repeated under the same idempotency key.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How many components are taken in and compiled at once: each is up to 24 MiB here and
+/// up to 430 MB in the process that compiles it.
+pub const MAX_UPLOADS: usize = 2;
+
+/// The longest the compilation of a component may take, both architectures together. The
+/// largest, in Python, take 18 s each on a quiet machine; the compiler's own limits end
+/// earlier than this.
+pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(300);

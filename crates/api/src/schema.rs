@@ -6,6 +6,7 @@ mod library;
 mod mutation;
 mod page;
 mod query;
+mod resolver;
 mod service;
 
 use async_graphql::{Context, EmptySubscription, Error, Schema, SchemaBuilder};

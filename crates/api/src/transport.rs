@@ -1,9 +1,10 @@
-//! HTTP: GraphQL at `/graphql`, restored bytes below `/v1/restores/`, health at `/healthz`,
-//! GraphiQL at `/` on one machine.
+//! HTTP: GraphQL at `/graphql`, restored bytes below `/v1/restores/`, resolver components
+//! below `/resolvers/components/`, health at `/healthz`, GraphiQL at `/` on one machine.
 
 mod accept;
 mod download;
 mod params;
+mod upload;
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::{any, get, put};
 use control::Principal;
 use model::{Code, Refusal};
 use serde_json::{Value, json};
@@ -31,6 +32,7 @@ struct Served {
     api: Api,
     schema: TapemarkSchema,
     line: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
 }
 
 /// The API as an axum router. It keeps no state of its own but the schema. It answers
@@ -41,6 +43,7 @@ pub fn router(api: Api) -> Router {
         schema: schema(api.clone()),
         api,
         line: Arc::new(Semaphore::new(limits::MAX_CONCURRENT)),
+        uploads: Arc::new(Semaphore::new(limits::MAX_UPLOADS)),
     };
     let mut router = Router::new()
         .route("/graphql", any(graphql))
@@ -48,6 +51,11 @@ pub fn router(api: Api) -> Router {
         .route(
             "/v1/restores/{id}/artifacts/{*name}",
             get(download::artifact),
+        )
+        .route(
+            "/resolvers/components/{name}/{version}",
+            // Its own limit stands in the handler, with a reason of its own.
+            put(upload::component).layer(axum::extract::DefaultBodyLimit::disable()),
         );
     if local {
         router = router.route("/", get(graphiql));
@@ -63,7 +71,8 @@ async fn nowhere(uri: Uri) -> Response {
     let refusal = Refusal::new(
         Code::NotFound,
         format!(
-            "expected /graphql, /healthz or a path below /v1/restores/, found {:?}",
+            "expected /graphql, /healthz or a path below /v1/restores/ or \
+             /resolvers/components/, found {:?}",
             uri.path().chars().take(80).collect::<String>()
         ),
     );
@@ -71,10 +80,15 @@ async fn nowhere(uri: Uri) -> Response {
 }
 
 /// The answer to a method that the path does not take; axum names those it takes in `Allow`.
-async fn wrong_method(method: Method) -> Response {
+async fn wrong_method(method: Method, uri: Uri) -> Response {
+    let expected = if uri.path().starts_with("/resolvers/") {
+        "PUT"
+    } else {
+        "GET"
+    };
     let refusal = Refusal::new(
         Code::InvalidRequest,
-        format!("expected GET, found {method}"),
+        format!("expected {expected}, found {method}"),
     );
     refuse(StatusCode::METHOD_NOT_ALLOWED, MediaType::Json, &refusal)
 }
@@ -375,9 +389,9 @@ fn respond(media: MediaType, executed: Answer) -> Response {
 }
 
 async fn health(State(served): State<Served>) -> Response {
-    match served.api.control.ledger_head().await {
-        Ok(head) => {
-            let body = json!({ "status": "ok", "committed_leaves": head.size });
+    match served.api.control.checkpoints_committed().await {
+        Ok(committed) => {
+            let body = json!({ "status": "ok", "committed": committed });
             answer(StatusCode::OK, MediaType::Json, &body)
         }
         Err(refusal) => refuse(StatusCode::SERVICE_UNAVAILABLE, MediaType::Json, &refusal),

@@ -25,7 +25,7 @@ pub(crate) async fn list(out: &Out, client: &Client) -> Result<(), Failure> {
     })
 }
 
-/// Every release, the newest first.
+/// Every release, by name.
 pub(super) async fn releases(client: &Client) -> Result<Vec<Release>, Failure> {
     let query = format!(
         "query($after: String) {{ resolvers(first: 200, after: $after) {{ nodes {{ {RELEASE} }} \

@@ -474,6 +474,32 @@ impl GroupNode {
     async fn finished_at(&self) -> Option<Timestamp> {
         self.group.finished_at.map(Timestamp)
     }
+
+    /// Why it waits, where a decision on conflicts was to ask again later.
+    async fn deferred(&self) -> Option<Deferred> {
+        let deferred = self.group.deferred.as_ref()?;
+        Some(Deferred {
+            until: Timestamp(deferred.until),
+            reason: deferred.reason.clone(),
+            times: deferred.times,
+        })
+    }
+
+    /// The decision on conflicts that was applied to it last; operators may ask for it.
+    async fn decision(&self) -> Option<Uuid> {
+        self.group.decision.map(|id| Uuid(id.0))
+    }
+}
+
+/// Why a group waits.
+#[derive(SimpleObject)]
+pub(crate) struct Deferred {
+    /// It is asked again then.
+    until: Timestamp,
+    /// Why, in the resolver's words.
+    reason: String,
+    /// How often in a row, this time included.
+    times: u32,
 }
 
 /// How far a restore, a re-verification or a scan is.

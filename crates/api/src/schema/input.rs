@@ -6,6 +6,7 @@
 use async_graphql::{InputObject, OneofObject};
 use serde_json::{Map, Value, json};
 
+use super::resolver::Fallback;
 use crate::scalars::{Bytes, Uuid};
 
 /// One checkpoint, or several that belong together.
@@ -154,6 +155,9 @@ pub(crate) struct PoolInput {
     /// How many volumes are written at once.
     #[graphql(default = 1)]
     pub(crate) write_drives: u8,
+    /// What decides where a resolver does not.
+    #[graphql(default_with = "Fallback::BuiltIn")]
+    pub(crate) fallback: Fallback,
 }
 
 /// A group, by its own id or by that of one of its checkpoints.

@@ -4,6 +4,7 @@ use async_graphql::{Enum, SimpleObject};
 use model::VolumeState as S;
 
 use super::checkpoint::Refusal;
+use super::resolver::Fallback;
 use crate::scalars::{Bytes, Long, Sha256, Uuid};
 
 /// What may be done with a volume.
@@ -103,6 +104,8 @@ pub(crate) struct Pool {
     reserve: Bytes,
     /// How many volumes are written at once.
     write_drives: u8,
+    /// What decides where a resolver does not.
+    fallback: Fallback,
 }
 
 impl From<model::Pool> for Pool {
@@ -113,6 +116,7 @@ impl From<model::Pool> for Pool {
             copies: pool.copies,
             reserve: Bytes(pool.reserve),
             write_drives: pool.write_drives,
+            fallback: pool.fallback.into(),
         }
     }
 }
@@ -165,4 +169,6 @@ pub(crate) struct LedgerHead {
     pub(crate) size: Long,
     /// What commits to all of them.
     pub(crate) root: Sha256,
+    /// How many checkpoints were committed: the other leaves are of decisions.
+    pub(crate) committed: Long,
 }

@@ -8,10 +8,11 @@ use super::checkpoint::{GroupNode, Restore};
 use super::input::{GroupTarget, ParkedDecision, PoolInput, ScopeInput, ServiceInput, SubmitInput};
 use super::library::Pool;
 use super::of;
+use super::resolver::{Resolver, ResolverBinding, scope};
 use super::service::Service;
 use crate::auth::{Scope, TokenError};
 use crate::error::{OrRefused, all_refused, name, refused};
-use crate::scalars::Uuid;
+use crate::scalars::{Timestamp, Uuid};
 use crate::{Api, limits};
 
 /// The orders.
@@ -163,7 +164,7 @@ impl Mutation {
             copies: pool.copies,
             reserve: pool.reserve.0,
             write_drives: pool.write_drives,
-            fallback: model::Fallback::BuiltIn,
+            fallback: pool.fallback.into(),
         };
         api.control.put_pool(who, pool.clone()).await.or_refused()?;
         Ok(pool.into())
@@ -289,6 +290,124 @@ impl Mutation {
             name: token,
             token: secret.expose().to_owned(),
         })
+    }
+
+    /// Has a published resolver decide for a scope. For operators.
+    async fn bind_resolver(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            desc = "`service:NAME`, `pool:NAME` or `library:NAME`.",
+            name = "scope"
+        )]
+        text: String,
+        name: String,
+        #[graphql(desc = "The newest published where absent.")] version: Option<String>,
+    ) -> Result<ResolverBinding, Error> {
+        let (api, who) = of(ctx)?;
+        let scope = scope(&text)?;
+        let bound = api
+            .control
+            .bind_resolver(who, scope, &name, version.as_deref())
+            .await;
+        Ok(bound.or_refused()?.into())
+    }
+
+    /// Has nothing decide for a scope: the next wider binding does. For operators.
+    async fn unbind_resolver(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "scope")] text: String,
+    ) -> Result<bool, Error> {
+        let (api, who) = of(ctx)?;
+        let scope = scope(&text)?;
+        api.control
+            .unbind_resolver(who, &scope)
+            .await
+            .or_refused()?;
+        Ok(true)
+    }
+
+    /// Runs a release beside the live one of a scope, without effect. For operators.
+    #[expect(clippy::too_many_arguments, reason = "one a GraphQL argument")]
+    async fn shadow_resolver(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "scope")] text: String,
+        name: String,
+        #[graphql(desc = "The newest published where absent.")] version: Option<String>,
+        #[graphql(
+            desc = "Of a hundred decisions it sees so many, 1 to 100.",
+            default = 100
+        )]
+        percent: i32,
+        #[graphql(desc = "When it ends by itself.")] until: Option<Timestamp>,
+    ) -> Result<ResolverBinding, Error> {
+        let (api, who) = of(ctx)?;
+        let scope = scope(&text)?;
+        let percent = u8::try_from(percent)
+            .ok()
+            .filter(|percent| (1..=100).contains(percent))
+            .ok_or_else(|| {
+                refused(
+                    Refusal::new(
+                        Code::InvalidRequest,
+                        format!("percent: expected 1 to 100, found {percent}"),
+                    )
+                    .at("percent"),
+                )
+            })?;
+        let until = until.map(|until| until.0);
+        let bound = api
+            .control
+            .shadow_resolver(who, scope, &name, version.as_deref(), percent, until)
+            .await;
+        Ok(bound.or_refused()?.into())
+    }
+
+    /// Ends the shadow of a scope. For operators.
+    async fn unshadow_resolver(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "scope")] text: String,
+    ) -> Result<ResolverBinding, Error> {
+        let (api, who) = of(ctx)?;
+        let bound = api.control.unshadow_resolver(who, scope(&text)?).await;
+        Ok(bound.or_refused()?.into())
+    }
+
+    /// Makes the shadow of a scope its live resolver. For operators.
+    async fn promote_resolver(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "scope")] text: String,
+    ) -> Result<ResolverBinding, Error> {
+        let (api, who) = of(ctx)?;
+        let bound = api.control.promote_resolver(who, scope(&text)?).await;
+        Ok(bound.or_refused()?.into())
+    }
+
+    /// Goes back to the live resolver before. For operators.
+    async fn rollback_resolver(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "scope")] text: String,
+    ) -> Result<ResolverBinding, Error> {
+        let (api, who) = of(ctx)?;
+        let bound = api.control.rollback_resolver(who, scope(&text)?).await;
+        Ok(bound.or_refused()?.into())
+    }
+
+    /// Lets nobody bind a release from now on; refused while it is bound. For operators.
+    async fn withdraw_resolver(
+        &self,
+        ctx: &Context<'_>,
+        name: String,
+        version: String,
+    ) -> Result<Resolver, Error> {
+        let (api, who) = of(ctx)?;
+        let release = api.control.withdraw_release(who, &name, &version).await;
+        Ok(release.or_refused()?.into())
     }
 
     /// Forgets a token. For operators.

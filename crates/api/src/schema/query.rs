@@ -2,11 +2,12 @@
 
 use async_graphql::{Context, Error, Json, Object};
 use control::ListCheckpoints;
-use model::{CheckpointId, Code, GroupId, RestoreId};
+use model::{CheckpointId, Code, DecisionId, GroupId, RestoreId};
 
 use super::checkpoint::{Checkpoint, GroupNode, Restore};
 use super::input::GroupTarget;
 use super::library::{Drive, LedgerHead, Pool, Volume};
+use super::resolver::{Resolver, ResolverBinding, ResolverDecision};
 use super::service::{Service, Token};
 use super::{of, page};
 use crate::error::{OrRefused, name, refused};
@@ -190,9 +191,11 @@ impl Query {
     async fn ledger_head(&self, ctx: &Context<'_>) -> Result<Option<LedgerHead>, Error> {
         let (api, _) = of(ctx)?;
         let head = api.control.ledger_head().await.or_refused()?;
+        let committed = api.control.checkpoints_committed().await.or_refused()?;
         Ok(Some(LedgerHead {
             size: Long(head.size),
             root: Sha256(head.root),
+            committed: Long(committed),
         }))
     }
 
@@ -217,6 +220,81 @@ impl Query {
                 .await
                 .or_refused()?,
         ))
+    }
+
+    /// Published resolvers by name, and of one name by time; at most 200 a page.
+    #[graphql(complexity = "1 + first.unwrap_or(50).max(0) as usize * child_complexity")]
+    async fn resolvers(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 200; 50 where absent.")] first: Option<i32>,
+        #[graphql(desc = "The cursor of the last one seen.")] after: Option<String>,
+    ) -> Result<page::Page<Resolver>, Error> {
+        let (api, who) = of(ctx)?;
+        page::connection(
+            first,
+            after,
+            |release: &model::Release| release.id.to_string(),
+            Resolver::from,
+            |limit, after| api.control.releases(who, limit, after),
+        )
+        .await
+    }
+
+    /// One published resolver.
+    async fn resolver(
+        &self,
+        ctx: &Context<'_>,
+        name: String,
+        #[graphql(desc = "The newest published where absent.")] version: Option<String>,
+    ) -> Result<Option<Resolver>, Error> {
+        let (api, who) = of(ctx)?;
+        let release = api.control.release(who, &name, version.as_deref()).await;
+        Ok(Some(release.or_refused()?.into()))
+    }
+
+    /// What decides where.
+    async fn resolver_bindings(
+        &self,
+        ctx: &Context<'_>,
+    ) -> Result<Option<Vec<ResolverBinding>>, Error> {
+        let (api, who) = of(ctx)?;
+        let list = api.control.bindings(who).await.or_refused()?;
+        Ok(Some(list.into_iter().map(ResolverBinding::from).collect()))
+    }
+
+    /// What was decided, newest first; at most 200 a page. For operators.
+    #[graphql(complexity = "1 + first.unwrap_or(50).max(0) as usize * child_complexity")]
+    async fn resolver_decisions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 200; 50 where absent.")] first: Option<i32>,
+        #[graphql(desc = "The cursor of the last one seen.")] after: Option<String>,
+    ) -> Result<page::Page<ResolverDecision>, Error> {
+        let (api, who) = of(ctx)?;
+        page::connection(
+            first,
+            after,
+            |record: &model::DecisionRecord| record.id.to_string(),
+            ResolverDecision::from,
+            |limit, after| api.control.decisions(who, limit, after),
+        )
+        .await
+    }
+
+    /// One decision. For operators.
+    async fn resolver_decision(
+        &self,
+        ctx: &Context<'_>,
+        id: Uuid,
+    ) -> Result<Option<ResolverDecision>, Error> {
+        let (api, who) = of(ctx)?;
+        let (record, _) = api
+            .control
+            .decision(who, DecisionId(id.0))
+            .await
+            .or_refused()?;
+        Ok(Some(record.into()))
     }
 
     /// All tokens, without their texts. For operators.
