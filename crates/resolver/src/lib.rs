@@ -1,36 +1,53 @@
 //! The host of WASM conflict resolvers.
 //!
-//! It loads a component, calls it under limits, and says in a [`Call`] how that ended. It
-//! gives a resolver no capability at all: no clock, no files, no randomness, no host
+//! It looks at a component ([`inspect()`]), compiles it ahead of time (`compile`, with the
+//! feature `compiler`), keeps it with a signed record ([`Store`]), and calls it under
+//! limits ([`Host`]), saying in a [`Call`](model::Call) how that ended.
+//!
+//! It gives a resolver no capability at all: no clock, no files, no randomness, no host
 //! function. A call never fails because of a plugin, and never changes anything but the
-//! [`Call`] it returns.
+//! `Call` it returns. It loads no compiled code that it cannot trace to a record of its
+//! own. `docs/resolvers.md` gives every limit with its reason.
+//!
+//! ```
+//! use model::Code;
+//! use resolver::{Allocation, Host, inspect};
+//!
+//! // A host costs 50 us; one serves any number of components and calls at once.
+//! let host = Host::new(Allocation::OnDemand).unwrap();
+//! assert_eq!(host.engine_id(), resolver::engine_id());
+//!
+//! // Whatever is no component is refused with what to do.
+//! let refusal = inspect(b"\0asm\x01\0\0\0").unwrap_err();
+//! assert_eq!(refusal.code, Code::ResolverInvalid);
+//! assert!(refusal.message.contains("wasm-component-ld"));
+//! ```
 
-use std::path::{Path, PathBuf};
+#[cfg(feature = "compiler")]
+mod compile;
+mod engine;
+mod host;
+mod inspect;
+mod loader;
+mod meter;
+mod outcome;
+mod prepared;
+mod store;
+mod v1;
+mod version;
+mod watchdog;
 
-use model::{
-    Bytes, Call, CallOutcome, ConflictSet, EngineId, Limits, Refusal, ResolverInfo, Sha256,
-};
+use std::path::PathBuf;
 
-/// How instances get their memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Allocation {
-    /// Mapped for each decision: cheap to start, for one decision at a time.
-    OnDemand,
-    /// From a pool made beforehand: cheap a decision, for bulk replay.
-    Pooling {
-        /// How many instances at once.
-        instances: u32,
-    },
-}
+use model::{Code, Refusal, Sha256};
 
-/// What compiled code runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Arch {
-    /// `x86_64-unknown-linux-gnu`.
-    X86_64,
-    /// `aarch64-unknown-linux-gnu`.
-    Aarch64,
-}
+#[cfg(feature = "compiler")]
+pub use compile::compile;
+pub use engine::{Allocation, Arch, engine_id};
+pub use host::{Host, Loaded};
+pub use inspect::{Inspection, inspect};
+pub use prepared::Prepared;
+pub use store::{Compiled, Record, Store};
 
 /// Why the host itself cannot do as asked.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +66,17 @@ pub enum HostError {
         /// As on disk.
         found: Sha256,
     },
+    /// The release record does not say what was signed, or somebody else signed it.
+    #[error("{path}: expected a release record signed by this installation, found {found}", path = .path.display())]
+    Signature {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        found: String,
+    },
+    /// No such component was ever published here.
+    #[error("{0}: expected a release record, found none")]
+    Unpublished(Sha256),
     /// Compiled for another engine or other settings: it needs to be compiled anew.
     #[error("needs recompiling: {0}")]
     Recompile(String),
@@ -65,77 +93,20 @@ pub enum HostError {
     Refused(#[from] Refusal),
 }
 
-/// An engine with its settings, its watchdog and its linker. Cheap to clone.
-#[derive(Clone)]
-pub struct Host;
-
-/// A component, ready to be called. Cheap to clone.
-#[derive(Clone)]
-pub struct Loaded;
-
-impl Host {
-    /// A host.
-    ///
-    /// # Errors
-    /// [`HostError::Engine`].
-    pub fn new(allocation: Allocation) -> Result<Self, HostError> {
-        let _ = allocation;
-        todo!()
+impl HostError {
+    /// The same as an answer to whoever asked: `ResolverInvalid` with its own words for
+    /// what breaks the contract, `NotFound` for what was never published, `Transient` for
+    /// files that cannot be used just now, and `Internal` for everything that somebody has
+    /// to look at.
+    pub fn refusal(self) -> Refusal {
+        let code = match self {
+            Self::Refused(refusal) => return refusal,
+            Self::Unpublished(_) => Code::NotFound,
+            Self::Io { .. } => Code::Transient,
+            Self::Engine(_) | Self::Digest { .. } | Self::Signature { .. } | Self::Recompile(_) => {
+                Code::Internal
+            }
+        };
+        Refusal::new(code, self.to_string())
     }
-
-    /// What runs components here.
-    pub fn engine_id(&self) -> EngineId {
-        todo!()
-    }
-
-    /// Maps compiled code whose digest is `expected`.
-    ///
-    /// # Errors
-    /// [`HostError`].
-    pub fn load(&self, compiled: &Path, expected: Sha256) -> Result<Loaded, HostError> {
-        let _ = (compiled, expected);
-        todo!()
-    }
-
-    /// What the component says of itself.
-    ///
-    /// # Errors
-    /// How the call ended.
-    pub fn describe(&self, loaded: &Loaded, limits: &Limits) -> Result<ResolverInfo, CallOutcome> {
-        let _ = (loaded, limits);
-        todo!()
-    }
-
-    /// Has the component decide, in a fresh instance, and checks what it decided.
-    pub fn call(&self, loaded: &Loaded, set: &ConflictSet, limits: &Limits) -> Call {
-        let _ = (loaded, set, limits);
-        todo!()
-    }
-}
-
-/// What a component is, without running it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Inspection {
-    /// SHA-256 of the component: its identity.
-    pub component: Sha256,
-    /// Its size.
-    pub bytes: Bytes,
-    /// The interface it exports that this host serves, as in
-    /// `tapemark:resolver/policy@1.0.0`.
-    pub interface: Option<String>,
-    /// Everything it imports.
-    pub imports: Vec<String>,
-    /// Everything it exports.
-    pub exports: Vec<String>,
-    /// What breaks the contract, each with what to do. Empty: it may be published.
-    pub findings: Vec<Refusal>,
-}
-
-/// Looks at a component without compiling or running it.
-///
-/// # Errors
-/// `ResolverInvalid` where it is no component at all.
-pub fn inspect(component: &[u8]) -> Result<Inspection, Refusal> {
-    let _ = component;
-    todo!()
 }

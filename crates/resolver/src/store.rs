@@ -1,0 +1,298 @@
+//! Published components in a directory, with what was made of them.
+//!
+//! ```text
+//! components/<sha256>.wasm          as it was handed in; its name is its identity
+//! compiled/<sha256>.<arch>.cwasm    native code made of it
+//! records/<sha256>.json             what belongs together, signed
+//! ```
+//!
+//! The directory is not trusted, the record is: nothing is loaded unless its digest stands
+//! in a record that this installation signed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use jiff::Timestamp;
+use model::{Bytes, EngineId, ResolverInfo, Sha256, canonical_json};
+use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
+
+use crate::{Arch, Host, HostError, Loaded, engine_id};
+
+/// What is signed begins with this: a signature over a record is good for nothing else.
+const CONTEXT: &[u8] = b"tapemark resolver record 1\n";
+
+/// The largest record: two architectures and a description take 3 kB.
+const MAX_RECORD_BYTES: u64 = 1 << 20;
+
+/// Native code of a component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compiled {
+    /// What it runs on.
+    pub arch: Arch,
+    /// The code, as `compile` made it.
+    pub code: Vec<u8>,
+}
+
+/// What was published, and what was made of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// SHA-256 of the component: its identity.
+    pub component: Sha256,
+    /// Its size.
+    pub bytes: Bytes,
+    /// What it says of itself.
+    pub info: ResolverInfo,
+    /// What compiled it.
+    pub engine: EngineId,
+    /// SHA-256 of the native code for each architecture.
+    pub compiled: BTreeMap<Arch, Sha256>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A record and its signature, as they stand in a file.
+#[derive(Serialize, Deserialize)]
+struct Signed {
+    record: Record,
+    /// Ed25519 over [`CONTEXT`] and the record as canonical JSON, in hex.
+    signature: String,
+}
+
+/// Published components in a directory.
+pub struct Store {
+    directory: PathBuf,
+    key: SigningKey,
+}
+
+impl Store {
+    /// Opens the store in `directory`, which is made where it is missing. `key` is the
+    /// installation's: it signs records, and only what it signed is loaded.
+    ///
+    /// # Errors
+    /// [`HostError::Io`].
+    pub fn open(directory: impl Into<PathBuf>, key: SigningKey) -> Result<Self, HostError> {
+        let directory = directory.into();
+        for part in ["components", "compiled", "records"] {
+            let path = directory.join(part);
+            fs::create_dir_all(&path).map_err(|source| HostError::Io { path, source })?;
+        }
+        Ok(Self { directory, key })
+    }
+
+    /// Keeps a component with its native code and a signed record, which it returns.
+    /// Adding the same again is well; code for more architectures, or by another engine,
+    /// replaces the record. Whatever happens on the way, no record names what is not there.
+    ///
+    /// # Errors
+    /// [`HostError::Io`].
+    pub fn add(
+        &self,
+        component: &[u8],
+        compiled: &[Compiled],
+        info: &ResolverInfo,
+        at: Timestamp,
+    ) -> Result<Record, HostError> {
+        let record = Record {
+            component: digest(component),
+            bytes: Bytes(component.len() as u64),
+            info: info.clone(),
+            engine: engine_id(),
+            compiled: compiled
+                .iter()
+                .map(|compiled| (compiled.arch, digest(&compiled.code)))
+                .collect(),
+            at,
+        };
+        // The first time counts: publishing the same again changes nothing.
+        if let Ok(before) = self.record(record.component) {
+            let same = Record {
+                at: before.at,
+                ..record.clone()
+            } == before;
+            if same && self.is_whole(&before) {
+                return Ok(before);
+            }
+        }
+        // The record last: what it names is on disk then.
+        write(&self.component_path(record.component), component)?;
+        for compiled in compiled {
+            let path = self.compiled_path(record.component, compiled.arch);
+            write(&path, &compiled.code)?;
+        }
+        let signed = Signed {
+            signature: hex::encode(self.key.sign(&message(&record)).to_bytes()),
+            record,
+        };
+        let text = serde_json::to_vec_pretty(&signed)
+            .expect("texts, numbers and digests are all JSON, and so are the names of an Arch");
+        write(&self.record_path(signed.record.component), &text)?;
+        Ok(signed.record)
+    }
+
+    /// The record of a component.
+    ///
+    /// # Errors
+    /// [`HostError::Unpublished`], [`HostError::Signature`], [`HostError::Io`].
+    pub fn record(&self, component: Sha256) -> Result<Record, HostError> {
+        let path = self.record_path(component);
+        let text = match read(&path, MAX_RECORD_BYTES) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(HostError::Unpublished(component));
+            }
+            Err(source) => return Err(HostError::Io { path, source }),
+        };
+        let bad = |found: String| HostError::Signature {
+            path: path.clone(),
+            found,
+        };
+        let signed: Signed =
+            serde_json::from_slice(&text).map_err(|error| bad(format!("no record: {error}")))?;
+        let key: VerifyingKey = self.key.verifying_key();
+        let mut signature = [0; Signature::BYTE_SIZE];
+        hex::decode_to_slice(&signed.signature, &mut signature)
+            .map_err(|error| bad(format!("no signature: {error}")))?;
+        key.verify_strict(&message(&signed.record), &Signature::from_bytes(&signature))
+            .map_err(|_| bad("a signature that its key did not make".to_owned()))?;
+        // A record that is signed for another component must not stand for this one.
+        if signed.record.component != component {
+            return Err(bad(format!("the record of {}", signed.record.component)));
+        }
+        Ok(signed.record)
+    }
+
+    /// The component itself, for those who compile it anew, replay or look at it.
+    ///
+    /// # Errors
+    /// [`HostError::Unpublished`], [`HostError::Signature`], [`HostError::Digest`],
+    /// [`HostError::Io`].
+    pub fn component(&self, component: Sha256) -> Result<Vec<u8>, HostError> {
+        let record = self.record(component)?;
+        let path = self.component_path(component);
+        let bytes = read(&path, record.bytes.0).map_err(|source| HostError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        let found = digest(&bytes);
+        if found != component {
+            return Err(HostError::Digest {
+                path,
+                expected: component,
+                found,
+            });
+        }
+        Ok(bytes)
+    }
+
+    /// Maps a component's code for this machine.
+    ///
+    /// # Errors
+    /// As [`Store::record`] and [`Host::load`]; [`HostError::Recompile`] where it was
+    /// compiled by another engine or not for this architecture.
+    pub fn load(&self, host: &Host, component: Sha256) -> Result<Loaded, HostError> {
+        let record = self.record(component)?;
+        let ours = host.engine_id();
+        if record.engine != ours {
+            return Err(HostError::Recompile(format!(
+                "{component}: expected code by {} ({}), found code by {} ({})",
+                ours.version,
+                ours.compatibility,
+                record.engine.version,
+                record.engine.compatibility
+            )));
+        }
+        let compiled = Arch::native().and_then(|arch| Some((arch, *record.compiled.get(&arch)?)));
+        let Some((arch, expected)) = compiled else {
+            let archs: Vec<_> = record.compiled.keys().map(|arch| arch.name()).collect();
+            return Err(HostError::Recompile(format!(
+                "{component}: expected code for this machine, found code for {}",
+                archs.join(", ")
+            )));
+        };
+        host.load(&self.compiled_path(component, arch), expected)
+    }
+
+    /// True where everything that a record names is there and unharmed.
+    fn is_whole(&self, record: &Record) -> bool {
+        let is = |path: PathBuf, expected| fs::read(path).is_ok_and(|b| digest(&b) == expected);
+        is(self.component_path(record.component), record.component)
+            && record
+                .compiled
+                .iter()
+                .all(|(arch, code)| is(self.compiled_path(record.component, *arch), *code))
+    }
+
+    fn component_path(&self, component: Sha256) -> PathBuf {
+        self.directory
+            .join("components")
+            .join(format!("{component}.wasm"))
+    }
+
+    fn compiled_path(&self, component: Sha256, arch: Arch) -> PathBuf {
+        self.directory
+            .join("compiled")
+            .join(format!("{component}.{arch}.cwasm"))
+    }
+
+    fn record_path(&self, component: Sha256) -> PathBuf {
+        self.directory
+            .join("records")
+            .join(format!("{component}.json"))
+    }
+}
+
+/// What is signed.
+fn message(record: &Record) -> Vec<u8> {
+    let value = serde_json::to_value(record)
+        .expect("texts, numbers and digests are all JSON, and so are the names of an Arch");
+    [CONTEXT, canonical_json(&value).as_bytes()].concat()
+}
+
+fn digest(bytes: &[u8]) -> Sha256 {
+    Sha256(sha2::Sha256::digest(bytes).into())
+}
+
+/// Reads a file of at most `most` bytes.
+fn read(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(most.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(std::io::Error::other(format!(
+            "expected at most {most} bytes, found more"
+        )));
+    }
+    Ok(bytes)
+}
+
+/// Writes a file as a whole: whoever reads it sees all of it or none. Two that write the
+/// same name do so one after the other, each completely.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), HostError> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let unique = NEXT.fetch_add(1, Ordering::Relaxed);
+    let temporary = path.with_extension(format!("{}-{unique}.tmp", std::process::id()));
+    let done = (|| {
+        let mut file = File::create_new(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        // So that the new name survives a crash as well.
+        path.parent()
+            .map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+    })();
+    if done.is_err() {
+        // Nothing to do about a second failure: a `.tmp` file is never read.
+        let _ = fs::remove_file(&temporary);
+    }
+    done.map_err(|source| HostError::Io {
+        path: path.to_owned(),
+        source,
+    })
+}
