@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 
 use crate::catalogue::{Answer, Tx};
 use crate::combine::Combiner;
+use crate::decide::Shadows;
 use crate::phases::{AllocateAsk, CommitAsk};
 use crate::records::{Part, VolumeAccount};
 use crate::{Control, keys};
@@ -18,6 +19,7 @@ pub(crate) struct Combined {
     pub(crate) turn: Mutex<()>,
     pub(crate) allocate: Combiner<AllocateAsk, Answer<Value>>,
     pub(crate) commit: Combiner<CommitAsk, Answer<Value>>,
+    pub(crate) shadows: Shadows,
 }
 
 /// Accounts as they were read, with changes not written yet.

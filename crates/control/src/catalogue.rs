@@ -101,14 +101,6 @@ impl Tx {
     pub(crate) fn len(&self) -> usize {
         self.writes.len()
     }
-
-    /// The keys that the transaction writes or checks.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.writes.iter().map(|write| match write {
-            Write::Put(item, _) => &item.key,
-            Write::Delete(key, _) | Write::Check(key, _) => key,
-        })
-    }
 }
 
 fn to_item<R: Record>(record: &R) -> Item {

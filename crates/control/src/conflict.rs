@@ -5,4 +5,4 @@
 
 mod collect;
 
-pub(crate) use collect::{Gathered, is_settled};
+pub(crate) use collect::{Gathered, Other, is_settled};

@@ -52,6 +52,7 @@ mod catalogue;
 mod checks;
 mod combine;
 mod conflict;
+mod decide;
 mod decisions;
 mod finish;
 mod keys;
@@ -193,5 +194,7 @@ const _: () = {
         can_move(&control.run_phase(Phase::Validate, value));
         can_move(&control.list_checkpoints(who, ListCheckpoints::default()));
         can_move(&control.sweep());
+        can_move(&control.decisions(who, 1, None));
+        can_move(&control.run_shadows());
     }
 };

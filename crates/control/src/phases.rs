@@ -20,7 +20,7 @@ use crate::catalogue::{Answer, Seen};
 use crate::records::GroupRecord;
 use crate::{Control, Phase, keys};
 
-pub(crate) use allocate::AllocateAsk;
+pub(crate) use allocate::{AllocateAsk, PoolView};
 pub(crate) use commit::CommitAsk;
 pub(crate) use execute::ranges;
 

@@ -49,7 +49,7 @@ use crate::ports::{Key, LedgerHead};
 use crate::{RestoreState, keys};
 
 pub(crate) use resolver::{
-    BindingRecord, DecisionItem, HistoryRecord, InputItem, ReleaseRecord, ShadowItem,
+    BindingRecord, DecisionItem, HistoryRecord, InputItem, ReleaseRecord, ShadowItem, clip,
 };
 
 /// A group, its members and where the run stands with them.

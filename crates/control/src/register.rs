@@ -226,15 +226,7 @@ impl Control {
         Ok(drives
             .into_iter()
             .map(|(meta, lease)| Drive {
-                state: if meta.down.is_some() {
-                    DriveState::Down
-                } else if lease.hold.is_some() {
-                    DriveState::InSession
-                } else if meta.volume.is_some() {
-                    DriveState::Loaded
-                } else {
-                    DriveState::Empty
-                },
+                state: drive_state(&meta, &lease),
                 serial: meta.serial,
                 library: meta.library,
                 element: meta.element,
@@ -313,6 +305,19 @@ impl Control {
             }
             question.after = page.next;
         }
+    }
+}
+
+/// What a drive is doing.
+pub(crate) fn drive_state(meta: &DriveMeta, lease: &DriveLease) -> DriveState {
+    if meta.down.is_some() {
+        DriveState::Down
+    } else if lease.hold.is_some() {
+        DriveState::InSession
+    } else if meta.volume.is_some() {
+        DriveState::Loaded
+    } else {
+        DriveState::Empty
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) struct Gathered {
 }
 
 /// Another group that is not final.
+#[derive(Clone)]
 pub(crate) struct Other {
     pub(crate) seen: Seen<GroupRecord>,
     pub(crate) work: Vec<Seen<WorkRecord>>,

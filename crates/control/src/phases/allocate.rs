@@ -1,14 +1,13 @@
-//! Allocate: decide conflicts, choose volumes, promise room; all in one transaction that
-//! callers share.
+//! Allocate: decide conflicts, choose volumes, promise room; callers share one transaction
+//! for what was decided and one for what becomes of it.
 
 mod verdicts;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use futures::future::join_all;
 use model::{
-    Action, Bytes, Code, ConflictSet, CopyNo, LibraryId, LifecycleEvent, Pool, PoolName, Refusal,
-    State, VolumeView,
+    Action, Bytes, Code, CopyNo, Deferred, LifecycleEvent, Pool, PoolName, Refusal, State,
 };
 use serde_json::{Value, json};
 
@@ -16,10 +15,12 @@ use super::{Input, ended, illegal};
 use crate::books::Accounts;
 use crate::catalogue::{Answer, Seen, TRIES, Tx, query};
 use crate::conflict::Gathered;
+use crate::decide::{Asking, Ruling};
 use crate::place::{self, Candidate, Wanted};
-use crate::ports::{Index, Key, MAX_WRITES, SortKeys};
+use crate::ports::{Condition, Index, Key, MAX_WRITES, SortKeys, Write};
 use crate::records::{GroupRecord, Part, UnpinRecord, VolumeLease, VolumeMeta};
 use crate::{Control, keys};
+use verdicts::Handed;
 
 /// At most so many begun volumes of a pool are considered.
 const BEGUN: u32 = 64;
@@ -39,9 +40,9 @@ enum Found {
 }
 
 /// A pool's volumes.
-struct PoolView {
-    pool: Pool,
-    candidates: Vec<Candidate>,
+pub(crate) struct PoolView {
+    pub(crate) pool: Pool,
+    pub(crate) candidates: Vec<Candidate>,
     /// True where blank volumes were left out.
     more: bool,
 }
@@ -88,6 +89,7 @@ impl Control {
                 }
             }
         }
+        self.start_shadows();
         answers
             .into_iter()
             .map(|answer| {
@@ -98,39 +100,62 @@ impl Control {
             .collect()
     }
 
-    /// Answers what it can; returns who lost a race.
+    /// Answers what it can; returns who lost a race, to be decided anew.
     async fn allocate_round(
         &self,
-        asks: &[AllocateAsk],
+        all: &[AllocateAsk],
         which: &[usize],
         answers: &mut [Option<Answer<Value>>],
     ) -> Vec<usize> {
-        let found = join_all(which.iter().map(|n| self.find(&asks[*n]))).await;
+        let found = join_all(which.iter().map(|n| self.find(&all[*n]))).await;
+        let mut open = Vec::new();
+        for (n, found) in which.iter().copied().zip(found) {
+            match found {
+                Ok(Found::Open(gathered)) => open.push((n, gathered)),
+                Ok(Found::Done(answer)) => answers[n] = Some(Ok(answer)),
+                Err(refusal) => answers[n] = Some(Err(refusal)),
+            }
+        }
         let mut pools: BTreeMap<PoolName, PoolView> = BTreeMap::new();
         let mut accounts = Accounts::default();
+        let mut asks = Vec::new();
+        for (n, gathered) in &open {
+            let record = &gathered.own.value;
+            match self.look_around(record, &mut pools, &mut accounts).await {
+                Err(refusal) => answers[*n] = Some(Err(refusal)),
+                Ok(()) if gathered.contenders.is_empty() => {}
+                Ok(()) => asks.push(Asking { n: *n, gathered }),
+            }
+        }
+        let rulings = match self.decide(&asks, &pools, &accounts).await {
+            Ok(rulings) => rulings,
+            Err(refusal) => {
+                for ask in asks {
+                    answers[ask.n] = Some(Err(refusal.clone()));
+                }
+                BTreeMap::new()
+            }
+        };
         let mut batch = Batch::default();
         let mut lost = Vec::new();
-        for (n, found) in which.iter().copied().zip(found) {
-            let gathered = match found {
-                Ok(Found::Open(gathered)) => gathered,
-                Ok(Found::Done(answer)) => {
-                    answers[n] = Some(Ok(answer));
-                    continue;
-                }
-                Err(refusal) => {
-                    answers[n] = Some(Err(refusal));
-                    continue;
-                }
-            };
+        for (n, gathered) in &open {
+            let n = *n;
+            if answers[n].is_some() {
+                continue;
+            }
             let mut trial = accounts.clone();
-            let plan = match self.plan(&asks[n], &gathered, &mut pools, &mut trial).await {
+            let ruling = rulings.get(&n).map(AsRef::as_ref);
+            let plan = match self
+                .plan(&all[n], gathered, ruling, &mut pools, &mut trial)
+                .await
+            {
                 Ok(plan) => plan,
                 Err(refusal) => {
                     answers[n] = Some(Err(refusal));
                     continue;
                 }
             };
-            if batch.touches(&plan.tx) {
+            if batch.collides(&plan.tx) {
                 lost.push(n);
                 continue;
             }
@@ -194,7 +219,13 @@ impl Control {
                     ),
                 ));
             }
-            State::Staged => true,
+            State::Staged => {
+                let waits = record.group.deferred.as_ref();
+                if let Some(deferred) = waits.filter(|deferred| deferred.until > self.now()) {
+                    return Ok(Found::Done(later(deferred)));
+                }
+                true
+            }
             _ => record.placement < ask.placement,
         };
         if !open {
@@ -211,62 +242,70 @@ impl Control {
         })))
     }
 
-    async fn plan(
+    /// Reads what there is for a group to go to: so much of the pool that it fits, where it
+    /// does at all.
+    async fn look_around(
         &self,
-        ask: &AllocateAsk,
-        gathered: &Gathered,
+        record: &GroupRecord,
         pools: &mut BTreeMap<PoolName, PoolView>,
         accounts: &mut Accounts,
-    ) -> Answer<Plan> {
-        let record = &gathered.own.value;
+    ) -> Answer<()> {
         let name = &record.group.pool;
         if !pools.contains_key(name) {
             pools.insert(name.clone(), self.pool_view(name, BLANK).await?);
         }
         self.add_candidates(accounts, &pools[name]).await?;
         self.add_accounts(accounts, record.volumes()).await?;
-        let mut shares = self.shares(record, &pools[name], accounts);
-        if shares.is_none() && pools[name].more {
+        if pools[name].more && self.shares(record, &pools[name], accounts).is_none() {
             let wider = self.pool_view(name, 1000).await?;
             self.add_candidates(accounts, &wider).await?;
-            shares = self.shares(record, &wider, accounts);
             pools.insert(name.clone(), wider);
         }
-        let view = &pools[name];
+        Ok(())
+    }
 
+    async fn plan(
+        &self,
+        ask: &AllocateAsk,
+        gathered: &Gathered,
+        ruling: Option<&Ruling>,
+        pools: &mut BTreeMap<PoolName, PoolView>,
+        accounts: &mut Accounts,
+    ) -> Answer<Plan> {
+        let record = &gathered.own.value;
+        // Others of this round may have been promised what was there.
+        self.look_around(record, pools, accounts).await?;
+        let view = &pools[&record.group.pool];
+        let shares = self.shares(record, view, accounts);
         let mut plan = Plan {
             tx: Tx::new(),
             answer: Ok(Value::Null),
             unpin: Vec::new(),
         };
-        if !gathered.contenders.is_empty() {
-            let set = conflict_set(self.now(), gathered, view, accounts);
-            let decision = policy::priority_deadline(&set);
-            let own = |verdict: &&model::Verdict| record.group.checkpoints.contains(&verdict.id);
-            let verdicts: Vec<_> = decision.verdicts.iter().filter(own).collect();
-            tracing::debug!(
-                run = %record.group.run,
-                contenders = set.contenders.len(),
-                reason = verdicts.first().map_or("", |verdict| verdict.reason.as_str()),
-                "decided"
+        let mut own = gathered.own.clone();
+        if let Some(ruling) = ruling {
+            let verdicts = ruling.verdicts(record);
+            let deferred = matches!(
+                verdicts.first().map(|verdict| &verdict.action),
+                Some(Action::Defer { .. })
             );
-            if shares.is_none()
-                && matches!(
-                    verdicts.first().map(|v| &v.action),
-                    Some(Action::Defer { .. })
-                )
-            {
-                return Err(no_room(record, view));
+            if shares.is_none() && deferred {
+                let refusal = no_room(record, view);
+                // What never fits is refused; what waits for room asks by itself.
+                if ruling.native || refusal.code == Code::PoolFull {
+                    return Err(refusal);
+                }
             }
-            self.supersede_others(gathered, &decision, accounts, &mut plan)
+            own.value.group.decision = Some(ruling.id);
+            match self.handed_on(ruling, &own, &verdicts, accounts, &mut plan)? {
+                Handed::On => return Ok(plan),
+                Handed::Ahead(order) => own.value.order = order,
+            }
+            self.supersede_others(ruling, record, accounts, &mut plan)
                 .await?;
-            if self.handed_on(gathered, &verdicts, accounts, &mut plan)? {
-                return Ok(plan);
-            }
         }
         let shares = shares.ok_or_else(|| no_room(record, view))?;
-        let library = view.pool.library.clone();
-        self.place(ask, &gathered.own, shares, library, accounts, &mut plan)?;
+        self.place(ask, own, shares, view, accounts, &mut plan)?;
         Ok(plan)
     }
 
@@ -294,13 +333,13 @@ impl Control {
     fn place(
         &self,
         ask: &AllocateAsk,
-        own: &Seen<GroupRecord>,
+        own: Seen<GroupRecord>,
         shares: Vec<Vec<place::Share>>,
-        library: LibraryId,
+        view: &PoolView,
         accounts: &mut Accounts,
         plan: &mut Plan,
     ) -> Answer<()> {
-        let mut record = own.value.clone();
+        let mut record = own.value;
         if *record.group.lifecycle.state() != State::Allocated {
             record.group.lifecycle = record
                 .group
@@ -310,13 +349,8 @@ impl Control {
         }
         record.placement = ask.placement;
         record.step = None;
-        record.library = Some(library);
-        record.order = record
-            .members
-            .iter()
-            .map(|member| policy::order(&record.contender(member, false)))
-            .min()
-            .unwrap_or(u64::MAX);
+        record.library = Some(view.pool.library.clone());
+        record.group.deferred = None;
         let unplaced = record.members.iter_mut().filter(|m| m.parts.is_empty());
         for (member, shares) in unplaced.zip(shares) {
             let parts = u32::try_from(shares.len()).unwrap_or(u32::MAX);
@@ -396,20 +430,52 @@ impl Control {
 #[derive(Default)]
 struct Batch {
     tx: Tx,
-    touched: BTreeSet<Key>,
+    /// What each write is of, and on which condition.
+    touched: BTreeMap<Key, (bool, Condition)>,
     plans: Vec<(usize, Answer<Value>, Vec<UnpinRecord>)>,
 }
 
 impl Batch {
-    fn touches(&self, tx: &Tx) -> bool {
-        tx.keys().any(|key| self.touched.contains(key))
+    /// True where the writes cannot stand in one transaction with those there are. One
+    /// that only checks what another one writes on the same condition can.
+    fn collides(&self, tx: &Tx) -> bool {
+        tx.writes.iter().any(|write| {
+            let (key, checks, condition) = parts(write);
+            self.touched
+                .get(key)
+                .is_some_and(|(checked, on)| *on != condition || !(checks || *checked))
+        })
     }
 
     fn add(&mut self, n: usize, plan: Plan) {
-        self.touched.extend(plan.tx.keys().cloned());
-        self.tx.append(plan.tx);
+        let mut tx = plan.tx;
+        tx.writes.retain(|write| {
+            let (key, checks, condition) = parts(write);
+            match self.touched.get(key) {
+                // The other one's condition stands for both.
+                Some(_) if checks => return false,
+                Some(_) => self.tx.writes.retain(|other| parts(other).0 != key),
+                None => {}
+            }
+            self.touched.insert(key.clone(), (checks, condition));
+            true
+        });
+        self.tx.append(tx);
         self.plans.push((n, plan.answer, plan.unpin));
     }
+}
+
+/// A write's key, whether it only checks, and its condition.
+const fn parts(write: &Write) -> (&Key, bool, Condition) {
+    match write {
+        Write::Put(item, condition) => (&item.key, false, *condition),
+        Write::Delete(key, condition) => (key, false, *condition),
+        Write::Check(key, condition) => (key, true, *condition),
+    }
+}
+
+fn later(deferred: &Deferred) -> Value {
+    json!({"outcome": "deferred", "until": deferred.until})
 }
 
 fn merged() -> Value {
@@ -459,33 +525,4 @@ fn no_room(record: &GroupRecord, view: &PoolView) -> Refusal {
             ),
         )
     }
-}
-
-fn conflict_set(
-    now: jiff::Timestamp,
-    gathered: &Gathered,
-    view: &PoolView,
-    accounts: &Accounts,
-) -> ConflictSet {
-    let mut set = ConflictSet {
-        now,
-        library: view.pool.library.clone(),
-        pool: view.pool.name.clone(),
-        contenders: gathered.contenders.clone(),
-        volumes: view
-            .candidates
-            .iter()
-            .map(|c| VolumeView {
-                volume: c.volume.barcode.clone(),
-                state: c.volume.lifecycle.state().clone(),
-                free: c.room.minus(accounts.reserved(&c.volume.barcode)),
-                mounted: c.held,
-            })
-            .collect(),
-        drives: Vec::new(),
-        conflicts: Vec::new(),
-        history: Vec::new(),
-    };
-    set.conflicts = policy::find_conflicts(&set);
-    set
 }

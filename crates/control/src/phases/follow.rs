@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{Input, ended};
 use crate::catalogue::{Answer, TRIES, Tx};
-use crate::records::{Follower, GroupRecord, Step, StepKind};
-use crate::{Control, conflict};
+use crate::records::{Follower, Step, StepKind};
+use crate::{Control, decide};
 
 /// At most so many duplicates wait for one group; each is woken in the transaction that
 /// ends it.
@@ -41,11 +41,7 @@ impl Control {
             let leader = gathered
                 .others
                 .values()
-                .filter(|other| {
-                    let age = |record: &GroupRecord| (record.group.submitted_at, record.group.id);
-                    age(&other.seen.value) < age(&own.value)
-                        || conflict::is_settled(&other.seen.value, &other.work)
-                })
+                .filter(|other| decide::may_follow(&own.value, other))
                 .find(|other| {
                     other.seen.value.members.iter().any(|m| {
                         let c = &m.checkpoint;

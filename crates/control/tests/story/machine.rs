@@ -225,6 +225,8 @@ fn go_on(run: &mut Run, answer: Result<Value, (String, String)>) {
         (At::Allocate, Ok(output)) => match output["outcome"].as_str() {
             Some("merged") => At::Merged,
             Some("wait") => At::Follow,
+            // The state that waits leads back; an early step asks again, and waits on.
+            Some("deferred") => At::Allocate,
             _ => At::Execute,
         },
         (At::Execute, Ok(_)) => At::Verify,

@@ -97,3 +97,21 @@ impl Stage {
 }
 
 type Test = Result<(), Box<dyn Error>>;
+
+/// The whole ledger.
+async fn all_leaves(control: &Control) -> Result<Vec<String>, model::Refusal> {
+    let mut leaves = Vec::new();
+    loop {
+        let more = control.ledger_leaves(leaves.len() as u64, 1000).await?;
+        if more.is_empty() {
+            return Ok(leaves);
+        }
+        leaves.extend(more);
+    }
+}
+
+/// What a leaf tells of.
+fn event(leaf: &str) -> String {
+    let leaf: Value = serde_json::from_str(leaf).unwrap();
+    leaf["event"].as_str().unwrap().to_owned()
+}

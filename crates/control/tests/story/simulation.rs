@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::machine::At;
-use crate::{OPERATOR, Stage, Test};
+use crate::{OPERATOR, Stage, Test, all_leaves, event};
 
 const SERVICES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 const VOLUMES: u32 = 12;
@@ -270,8 +270,8 @@ impl Simulation {
                 "part of {group} is visible"
             );
         }
-        let head = self.stage.control.ledger_head().await.unwrap();
-        assert_eq!(head.size, self.committed.len() as u64);
+        let committed = self.stage.control.checkpoints_committed().await.unwrap();
+        assert_eq!(committed, self.committed.len() as u64);
     }
 
     /// No more faults: everything comes to its end.
@@ -324,7 +324,7 @@ impl Simulation {
             };
             assert!(agree, "{group}: {state:?} but the run is at {at:?}");
         }
-        let leaves = self.stage.control.ledger_leaves(0, 1000).await?;
+        let leaves = all_leaves(&self.stage.control).await?;
         let head = self.stage.control.ledger_head().await?;
         verify_chain(
             &HashChain,
@@ -332,6 +332,8 @@ impl Simulation {
             leaves.iter().map(String::as_str),
             &head,
         )?;
+        let committed = leaves.iter().filter(|leaf| event(leaf) == "committed");
+        assert_eq!(committed.count(), self.committed.len());
         let parked = self
             .stage
             .machine

@@ -7,9 +7,9 @@ use control::{ListCheckpoints, Principal, RestoreState, parse_submission};
 use model::{Bytes, State};
 use serde_json::json;
 
-use crate::Test;
 use crate::agent::{Agent, Tapes};
 use crate::machine::{At, Machine};
+use crate::{Test, event};
 
 const OPERATOR: Principal = Principal::Operator;
 
@@ -40,7 +40,8 @@ async fn a_checkpoint_goes_from_submission_to_commit_and_back() -> Test {
     assert_eq!(machine.at(outcome.group), At::Committed);
     let view = control.checkpoint(&OPERATOR, id).await?;
     assert_eq!(view.group.lifecycle.state(), &State::Committed);
-    assert_eq!(view.checkpoint.ledger_index, Some(0));
+    let index = view.checkpoint.ledger_index;
+    assert_eq!(index, Some(1), "after the decision that let it go ahead");
     assert_eq!(view.placements.len(), 1);
     assert!(world.objects.pinned().is_empty(), "pins are let go");
 
@@ -59,6 +60,8 @@ async fn a_checkpoint_goes_from_submission_to_commit_and_back() -> Test {
         leaves.iter().map(String::as_str),
         &head,
     )?;
+    let events: Vec<_> = leaves.iter().map(|leaf| event(leaf)).collect();
+    assert_eq!(events, ["decided", "committed"]);
 
     let restore = control.restore(&OPERATOR, id, Vec::new()).await?;
     agent.run(&control, &mut tapes).await?;
@@ -98,7 +101,7 @@ async fn a_group_of_three_becomes_visible_at_once() -> Test {
     let (group, checkpoints) = control.group(&OPERATOR, outcome.group).await?;
     assert_eq!(group.lifecycle.state(), &State::Committed);
     let indices: Vec<_> = checkpoints.iter().map(|c| c.ledger_index).collect();
-    assert_eq!(indices, [Some(0), Some(1), Some(2)]);
+    assert_eq!(indices, [Some(1), Some(2), Some(3)]);
     Ok(())
 }
 
@@ -181,7 +184,10 @@ async fn runs_that_commit_together_share_transactions() -> Test {
     for answer in invoke(control::Phase::Allocate, "place", &machine).await {
         assert_eq!(answer?["outcome"], "proceed");
     }
-    assert!(world.table.transactions() - before <= 3);
+    // Whoever comes first goes alone, all others together: each time what was decided, and
+    // what became of it.
+    let transactions = world.table.transactions() - before;
+    assert!(transactions <= 4, "{transactions}");
     machine.settle(&control).await?;
     // Two drives are kept busy.
     let mut other = Agent::new("D2", "life 1");
@@ -202,11 +208,18 @@ async fn runs_that_commit_together_share_transactions() -> Test {
     }
     let transactions = world.table.transactions() - before;
     assert!(transactions <= 6, "{transactions}");
-    assert_eq!(control.ledger_head().await?.size, 60);
+    assert_eq!(control.checkpoints_committed().await?, 60);
     let leaves = control.ledger_leaves(0, 100).await?;
-    assert_eq!(leaves.len(), 60);
+    let size = control.ledger_head().await?.size;
+    assert_eq!(leaves.len() as u64, size);
+    let (decided, _) = control.decisions(&OPERATOR, 200, None).await?;
+    assert_eq!(size, 60 + decided.len() as u64, "a leaf each");
+    assert!(
+        decided.len() <= 2,
+        "those that ask together are one decision"
+    );
     assert_eq!(control.ledger_leaves(7, 5).await?, leaves[7..12]);
-    assert!(control.ledger_leaves(60, 5).await?.is_empty());
+    assert!(control.ledger_leaves(size, 5).await?.is_empty());
     Ok(())
 }
 
