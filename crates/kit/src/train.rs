@@ -66,6 +66,8 @@ pub struct Model {
     pub features: Vec<String>,
     /// In thousandths, each from -1,000 to 1,000.
     pub weights: [i32; FEATURES],
+    /// Where the records come from, in words.
+    pub source: String,
     /// SHA-256 over the digests of the inputs, in order of time.
     pub data: Sha256,
     /// How it was trained.
@@ -121,14 +123,23 @@ pub enum TrainError {
     },
 }
 
-/// Trains on records, in any order.
+/// What the card says of generated records.
+pub const GENERATED: &str = "generated (`kit::train::generated`), not recorded";
+
+/// The first `count` records of the stream that the shipped model is trained on: sampled
+/// sets of 2 to 256 requests over three weeks, decided by the native policy.
+pub fn generated(count: u64) -> impl Iterator<Item = Result<Recorded, RecordsError>> {
+    (0..count).map(|n| Ok(crate::generate::record(1, n, 2 + (n * 37 % 255) as usize)))
+}
+
+/// Trains on records, in any order; `source` tells the card's readers where they come from.
 ///
 /// ```
 /// use kit::train::{Options, train};
 ///
-/// let records = (0..150).map(|n| Ok(kit::generate::record(1, n, 24)));
+/// let records = kit::train::generated(150);
 /// let options = Options { steps: 2, ..Options::default() };
-/// let trained = train(records, &options)?;
+/// let trained = train(records, kit::train::GENERATED, &options)?;
 /// assert_eq!(trained.report.records, 150);
 /// # Ok::<(), kit::train::TrainError>(())
 /// ```
@@ -137,6 +148,7 @@ pub enum TrainError {
 /// [`TrainError`].
 pub fn train(
     records: impl IntoIterator<Item = Result<Recorded, RecordsError>>,
+    source: &str,
     options: &Options,
 ) -> Result<Trained, TrainError> {
     for (option, most, found) in [
@@ -159,6 +171,7 @@ pub fn train(
         format: Model::FORMAT,
         features: FEATURE_NAMES.map(str::to_owned).to_vec(),
         weights,
+        source: source.to_owned(),
         data: data.digest,
         options: *options,
     };
@@ -189,16 +202,16 @@ mod tests {
 
     #[test]
     fn the_same_records_give_the_same_weights_whatever_order_they_come_in() {
-        let once = train(records(160), &QUICK).unwrap();
+        let once = train(records(160), "tests", &QUICK).unwrap();
         let mut turned: Vec<_> = records(160).collect();
         turned.reverse();
-        let again = train(turned, &QUICK).unwrap();
+        let again = train(turned, "tests", &QUICK).unwrap();
         assert_eq!(once, again);
     }
 
     #[test]
     fn training_beats_a_random_order_on_records_it_never_saw() {
-        let trained = train(records(400), &QUICK).unwrap();
+        let trained = train(records(400), "tests", &QUICK).unwrap();
         let report = &trained.report;
         assert!(report.learned.price < report.random.price, "{report:?}");
         assert!(report.genetic.tardiness <= report.standard.tardiness);
@@ -210,7 +223,7 @@ mod tests {
 
     #[test]
     fn few_records_are_refused_with_how_many_there_are() {
-        let error = train(records(20), &QUICK).unwrap_err();
+        let error = train(records(20), "tests", &QUICK).unwrap_err();
         assert!(
             matches!(error, TrainError::TooFew { records: 20, .. }),
             "{error}"
@@ -220,14 +233,14 @@ mod tests {
     #[test]
     fn options_out_of_range_are_named() {
         let options = Options { steps: 0, ..QUICK };
-        let error = train(records(1), &options).unwrap_err();
+        let error = train(records(1), "tests", &options).unwrap_err();
         assert_eq!(error.to_string(), "steps: expected 1 to 100000, found 0");
     }
 
     #[test]
     fn a_repeated_set_counts_once() {
         let twice = records(160).chain(records(160));
-        let trained = train(twice, &QUICK).unwrap();
+        let trained = train(twice, "tests", &QUICK).unwrap();
         assert_eq!(trained.report.records, 320);
         assert!(trained.report.sets <= 160);
         assert_eq!(
@@ -235,17 +248,17 @@ mod tests {
             Trained {
                 report: Report {
                     records: 320,
-                    ..train(records(160), &QUICK).unwrap().report
+                    ..train(records(160), "tests", &QUICK).unwrap().report
                 },
                 card: trained.card.clone(),
-                ..train(records(160), &QUICK).unwrap()
+                ..train(records(160), "tests", &QUICK).unwrap()
             }
         );
     }
 
     #[test]
     fn the_card_says_on_what_and_how_well_and_when_not() {
-        let trained = train(records(160), &QUICK).unwrap();
+        let trained = train(records(160), "tests", &QUICK).unwrap();
         for part in [
             trained.model.data.to_hex().as_str(),
             "## How well",

@@ -14,7 +14,7 @@ pub(super) fn card(model: &Model, report: &Report) -> String {
          A linear score a group, in thousandths a feature; the highest score goes first. Who \
          is refused, superseded or merged, and who fits, is decided as `priority-deadline` \
          does.\n\n## On what\n\n\
-         - Records: {} with {} different conflict sets that have something to order\n\
+         - Records: {}; {}, with {} different conflict sets that have something to order\n\
          - Period: {} to {}\n\
          - SHA-256 over the digests of the inputs in order of time: `{}`\n\
          - Trained on the first {} sets (until {}), judged once on the {} after them (from {})\n\
@@ -23,6 +23,7 @@ pub(super) fn card(model: &Model, report: &Report) -> String {
          Over the {} sets of the test:\n\n\
          | order | weighted lateness | mounts | price | price to the default's |\n\
          |---|---|---|---|---|\n",
+        model.source,
         report.records,
         report.sets,
         report.from,
