@@ -22,8 +22,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tapemark_resolver::{
-    ConflictSet, Decision, Group, Groups, LATEST, PastOutcome, Plan, Request, ResolverError,
-    standard_order,
+    Action, ConflictSet, Decision, Group, Groups, LATEST, PastOutcome, Plan, Request,
+    ResolverError, standard_order,
 };
 
 const HOUR_MS: u64 = 60 * 60 * 1000;
@@ -50,7 +50,8 @@ pub fn decide(set: &ConflictSet) -> Result<Decision, ResolverError> {
     plan.merge_duplicates();
     plan.fit(order, "by priority, then by what the teams have used");
     for verdict in plan.verdicts_mut() {
-        let request = set.requests.iter().find(|c| c.id == verdict.id);
+        let waits = matches!(verdict.action, Action::Proceed(_) | Action::Defer(_));
+        let request = set.requests.iter().find(|c| waits && c.id == verdict.id);
         if let Some(why) = request.and_then(|c| shares.why(c)) {
             verdict.explain(&why);
         }

@@ -2,9 +2,9 @@
 //!
 //! 1. Who is settled goes on; who is past the deadline is refused.
 //! 2. Oldest first, a group whose member names a parent that another request of its lineage
-//!    follows already with other content, be that settled or an older one that stays, is
-//!    refused with [`codes::LINEAGE_FORK`]. The reason lays both side by side and says what
-//!    to do. Content that is settled already begins no second history.
+//!    follows already with other content, be that settled, an older one that stays, or one
+//!    whose content is settled, is refused with [`codes::LINEAGE_FORK`]. The reason lays both
+//!    side by side and says what to do. A member whose own content is settled forks nothing.
 //! 3. What remains is decided as `priority-deadline` does: newer requests supersede older
 //!    ones, duplicates merge, and the line goes by priority, deadline and age.
 //!
@@ -44,8 +44,10 @@ fn refuse_forks(plan: &mut Plan<'_, '_>) {
             .iter()
             .filter(|c| !groups.is_held(c))
             .find_map(|c| {
-                let ahead = |of: &Group<'_>| of.is_settled() || kept.contains(&of.id);
-                let rivals = groups.forks(c).filter(|(_, of)| ahead(of));
+                let rivals = groups.forks(c).filter(|(o, of)| {
+                    let stays = of.is_settled() || kept.contains(&of.id);
+                    stays || (plan.is_open(of) && groups.is_held(o))
+                });
                 let (first, _) = rivals.min_by_key(|(o, of)| (!of.is_settled(), o.age()))?;
                 Some(diff(first, c))
             });
