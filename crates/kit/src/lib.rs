@@ -12,8 +12,11 @@
 //! assert!(records.is_empty(), "an empty line is no record");
 //! ```
 
+pub mod conformance;
 pub mod generate;
+pub mod measure;
 pub mod records;
 pub mod replay;
 pub mod score;
 pub mod subject;
+pub mod train;

@@ -9,6 +9,7 @@ mod run;
 mod summary;
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use model::{CallOutcome, Decision, DecisionId, Fallback, Limits};
@@ -101,6 +102,8 @@ impl Diff {
 
 /// One record, replayed.
 struct Replayed {
+    input: Arc<model::ConflictSet>,
+    was: Decision,
     diff: Diff,
     effective: Decision,
     call: model::Call,
@@ -109,24 +112,25 @@ struct Replayed {
 /// Decides one record again.
 fn again(
     line: u64,
-    recorded: &Recorded,
+    recorded: Recorded,
     subject: &dyn Subject,
     component: Option<model::Sha256>,
     settings: &Settings,
 ) -> Result<Replayed, crate::records::RecordsError> {
     if settings.check_inputs {
-        check_digest(line, recorded)?;
+        check_digest(line, &recorded)?;
     }
     let Recorded { record, input } = recorded;
+    let input = Arc::new(input);
     let limits = settings.limits.unwrap_or(record.call.limits);
-    let call = subject.call(input, &limits);
+    let call = subject.call_known(&input, record.input, &limits);
     let decided = call.outcome == CallOutcome::Decided;
     // What would be applied: where the call fails, what the fallback decides.
     let effective = match (&call.decision, decided) {
         (Some(decision), true) => decision.clone(),
         _ => {
             let fallback = record.fallback.unwrap_or(Fallback::BuiltIn);
-            policy::decide_by_fallback(input, fallback, call.outcome.name())
+            policy::decide_by_fallback(&input, fallback, call.outcome.name())
         }
     };
     let recorded_by = record.resolver.as_ref().map(|release| release.component);
@@ -136,7 +140,7 @@ fn again(
         None => native && record.resolver.is_none(),
     };
     let replayable = record.call.outcome.is_replayable();
-    let difference = compare(input, &record.decision, &effective);
+    let difference = compare(&input, &record.decision, &effective);
     let as_before = record.call.outcome == call.outcome && record.call.output == call.output;
     let cause = if same_subject && replayable && call.outcome.is_replayable() && !as_before {
         Cause::Fault
@@ -167,6 +171,8 @@ fn again(
         more,
     };
     Ok(Replayed {
+        input,
+        was: record.decision,
         diff,
         effective,
         call,

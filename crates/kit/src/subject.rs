@@ -1,9 +1,12 @@
 //! What is tried and replayed: a component in its host, or the native policy.
 
+use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Instant;
 
 use model::{Call, CallOutcome, ConflictSet, Decision, EngineId, Limits, ResolverInfo, Sha256};
-use resolver::{Host, Loaded};
+use resolver::{Allocation, Host, HostError, Loaded, Prepared};
+use sha2::Digest as _;
 
 /// Something that decides conflict sets, each call as if it were the first.
 pub trait Subject: Sync {
@@ -21,6 +24,12 @@ pub trait Subject: Sync {
 
     /// Decides, and says how that went.
     fn call(&self, set: &ConflictSet, limits: &Limits) -> Call;
+
+    /// As [`Subject::call`], where the digest of the set's canonical form is known.
+    fn call_known(&self, set: &Arc<ConflictSet>, digest: Sha256, limits: &Limits) -> Call {
+        let _ = digest;
+        self.call(set, limits)
+    }
 }
 
 /// A component, loaded into a host.
@@ -32,6 +41,97 @@ pub struct Component {
     pub loaded: Loaded,
     /// SHA-256 of the component.
     pub digest: Sha256,
+}
+
+impl Component {
+    /// Compiles a component for a host of its own.
+    ///
+    /// # Errors
+    /// As [`Host::load_component`].
+    pub fn compile(component: &[u8], allocation: Allocation) -> Result<Self, HostError> {
+        let host = Host::new(allocation)?;
+        let loaded = host.load_component(component)?;
+        let digest = digest(component);
+        Ok(Self {
+            host,
+            loaded,
+            digest,
+        })
+    }
+
+    /// Compiles a component once, for two hosts: one that maps memory for each decision,
+    /// and one that takes it from a pool.
+    ///
+    /// # Errors
+    /// As [`resolver::compile`] and [`Host::load`].
+    pub fn twins(component: &[u8]) -> Result<[Self; 2], HostError> {
+        let compiled = Compiled::new(component)?;
+        Ok([
+            compiled.load(Allocation::OnDemand)?,
+            compiled.load(Allocation::Pooling { instances: 4 })?,
+        ])
+    }
+
+    /// How long it takes to load a component into a new host, in microseconds, `runs`
+    /// times. It is compiled once, before.
+    ///
+    /// # Errors
+    /// As [`Component::twins`].
+    pub fn load_times(
+        component: &[u8],
+        allocation: Allocation,
+        runs: usize,
+    ) -> Result<Vec<f64>, HostError> {
+        let compiled = Compiled::new(component)?;
+        (0..runs)
+            .map(|_| {
+                let begun = Instant::now();
+                compiled.load(allocation)?;
+                Ok(begun.elapsed().as_secs_f64() * 1e6)
+            })
+            .collect()
+    }
+}
+
+/// A component, compiled for this machine.
+struct Compiled {
+    file: tempfile::NamedTempFile,
+    code: Sha256,
+    component: Sha256,
+}
+
+impl Compiled {
+    fn new(component: &[u8]) -> Result<Self, HostError> {
+        let arch = resolver::Arch::native()
+            .ok_or_else(|| HostError::Engine("expected x86_64 or aarch64".to_owned()))?;
+        let code = resolver::compile(component, arch)?;
+        let file = tempfile::NamedTempFile::new();
+        let written = file.and_then(|mut file| file.write_all(&code).map(|()| file));
+        let file = written.map_err(|source| HostError::Io {
+            path: std::env::temp_dir(),
+            source,
+        })?;
+        Ok(Self {
+            file,
+            code: digest(&code),
+            component: digest(component),
+        })
+    }
+
+    /// Into a host of its own. The code is mapped: it stays after the file is gone.
+    fn load(&self, allocation: Allocation) -> Result<Component, HostError> {
+        let host = Host::new(allocation)?;
+        let loaded = host.load(self.file.path(), self.code)?;
+        Ok(Component {
+            host,
+            loaded,
+            digest: self.component,
+        })
+    }
+}
+
+fn digest(bytes: &[u8]) -> Sha256 {
+    Sha256(sha2::Sha256::digest(bytes).into())
 }
 
 impl Subject for Component {
@@ -49,6 +149,11 @@ impl Subject for Component {
 
     fn call(&self, set: &ConflictSet, limits: &Limits) -> Call {
         self.host.call(&self.loaded, set, limits)
+    }
+
+    fn call_known(&self, set: &Arc<ConflictSet>, digest: Sha256, limits: &Limits) -> Call {
+        let input = Prepared::recorded(Arc::clone(set), digest);
+        self.host.call_prepared(&self.loaded, &input, limits)
     }
 }
 

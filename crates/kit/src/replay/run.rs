@@ -200,8 +200,8 @@ fn count(
     let component = subject.component();
     let mut summary = Summary::default();
     chunk.each(|line, recorded| {
-        let replayed = again(line, &recorded, subject, component, settings)?;
-        summary.count(&recorded, replayed, settings.keep);
+        let replayed = again(line, recorded, subject, component, settings)?;
+        summary.count(replayed, settings.keep);
         Ok(())
     })?;
     Ok(summary)

@@ -6,7 +6,7 @@ use model::{ConflictSet, Decision};
 use serde::Serialize;
 
 use super::{Cause, Diff, Replayed};
-use crate::records::Recorded;
+use crate::score::{Score, score};
 
 /// How many requests got which action.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -63,6 +63,10 @@ pub struct Summary {
     pub was: Actions,
     /// What would become of them.
     pub now: Actions,
+    /// What the decisions that changed cost on tape, by the model of [`crate::score`].
+    pub score_was: Score,
+    /// What they would cost.
+    pub score_now: Score,
     /// Fuel of the calls: none for native policies.
     pub fuel: Option<u64>,
     /// The first differences, in the order of the file.
@@ -90,8 +94,10 @@ impl Summary {
     }
 
     /// Counts one record.
-    pub(super) fn count(&mut self, recorded: &Recorded, replayed: Replayed, keep: usize) {
+    pub(super) fn count(&mut self, replayed: Replayed, keep: usize) {
         let Replayed {
+            input,
+            was,
             diff,
             effective,
             call,
@@ -100,14 +106,14 @@ impl Summary {
         *self.causes.entry(diff.cause).or_default() += 1;
         *self.outcomes.entry(call.outcome.name()).or_default() += 1;
         self.not_replayable += u64::from(diff.not_replayable);
-        self.was.count(&recorded.record.decision);
+        self.was.count(&was);
         self.now.count(&effective);
-        self.transitions(
-            &recorded.input,
-            &recorded.record.decision,
-            &effective,
-            &diff,
-        );
+        self.transitions(&input, &was, &effective, &diff);
+        // Scoring is not free, and where nothing changed it tells nothing new.
+        if matches!(diff.cause, Cause::Order | Cause::Action | Cause::Outcome) {
+            self.score_was = self.score_was.plus(score(&input, &was));
+            self.score_now = self.score_now.plus(score(&input, &effective));
+        }
         if let Some(fuel) = call.fuel {
             self.fuel = Some(self.fuel.unwrap_or(0) + fuel);
         }
@@ -151,6 +157,8 @@ impl Summary {
         }
         self.was.add(&later.was);
         self.now.add(&later.now);
+        self.score_was = self.score_was.plus(later.score_was);
+        self.score_now = self.score_now.plus(later.score_now);
         self.fuel = match (self.fuel, later.fuel) {
             (None, None) => None,
             (a, b) => Some(a.unwrap_or(0) + b.unwrap_or(0)),
