@@ -38,12 +38,14 @@ export const policy = {
 };
 
 /**
- * The groups, oldest first. A member is a request with its group and its lineage: the
- * members of the same service and branch.
+ * The groups, oldest first. A member is a request with its group and two lists of members
+ * of its lineage (the same service and branch): those with the same content, and those
+ * with the same parent.
  */
 function collect(requests) {
   const groups = new Map();
-  const lineages = new Map();
+  const contents = new Map();
+  const parents = new Map();
   for (const request of [...requests].sort((a, b) => text(a.id, b.id))) {
     const group = getOrAdd(groups, request.group, () => ({
       id: request.group,
@@ -55,9 +57,13 @@ function collect(requests) {
       action: null,
       reason: "",
     }));
-    const lineage = getOrAdd(lineages, JSON.stringify([request.service, request.branch]), () => []);
-    const member = { request, group, lineage };
-    lineage.push(member);
+    const { service, branch, content, parent } = request;
+    const lineage = `${service}\n${branch ?? ""}\n`;
+    const twins = getOrAdd(contents, lineage + content, () => []);
+    const siblings = parent === null ? [] : getOrAdd(parents, lineage + parent, () => []);
+    const member = { request, group, twins, siblings };
+    twins.push(member);
+    siblings.push(member);
     group.members.push(member);
     group.bytes += request.bytes;
     group.settled ||= request.settled;
@@ -146,16 +152,13 @@ function refuseFork(group, { request }) {
 
 /** The forks, in groups that `where` names, of the members that are not held. */
 function forksIn(group, where) {
-  return group.members.filter((member) => !isHeld(member)).flatMap(({ request, lineage }) =>
-    lineage.filter(
-      (other) =>
-        other.group !== group &&
-        request.parent !== null &&
-        other.request.parent === request.parent &&
-        other.request.content !== request.content &&
-        where(other.group),
-    ),
-  );
+  return group.members.flatMap((member) => {
+    const { content } = member.request;
+    const forks = member.siblings.filter(
+      (other) => other.group !== group && other.request.content !== content && where(other.group),
+    );
+    return forks.length > 0 && !isHeld(member) ? forks : [];
+  });
 }
 
 /** A settled group has the same content already. */
@@ -164,10 +167,8 @@ function isHeld(member) {
 }
 
 /** The requests of other groups with the same lineage and content. */
-function sameContent({ request, group, lineage }) {
-  return lineage.filter(
-    (other) => other.group !== group && other.request.content === request.content,
-  );
+function sameContent({ group, twins }) {
+  return twins.filter((other) => other.group !== group);
 }
 
 function byAge(a, b) {

@@ -112,19 +112,14 @@ static int by_order_then_age(const void *left, const void *right) {
     return compare(a->id, b->id);
 }
 
-// True where a member of the group forks from a request that goes ahead already.
-static bool fork_of_one_ahead(const conflict_set_t *set, group_t *groups, size_t decided,
-                              const group_t *group) {
+// True where a member of the group forks from one of the `count` requests that go ahead.
+static bool forks_of_ahead(const conflict_set_t *set, const group_t *group,
+                           const request_t *const *ahead, size_t count) {
     for (size_t i = 0; i < set->requests.len; i++) {
         const request_t *member = &set->requests.ptr[i];
-        if (!same(member->group, group->id)) continue;
-        for (size_t j = 0; j < set->requests.len; j++) {
-            const request_t *other = &set->requests.ptr[j];
-            const group_t *theirs = group_of(groups, decided, other->group);
-            if (theirs != NULL && theirs->action.tag == TAPEMARK_RESOLVER_TYPES_ACTION_PROCEED &&
-                forks(member, other))
-                return true;
-        }
+        if (!member->parent.is_some || !same(member->group, group->id)) continue;
+        for (size_t a = 0; a < count; a++)
+            if (forks(member, ahead[a])) return true;
     }
     return false;
 }
@@ -137,6 +132,8 @@ static action_t reject(const char *code) {
 
 // Decides the groups; the settled ones come first.
 static void decide(const conflict_set_t *set, group_t *groups, size_t count) {
+    const request_t **ahead = allocate(set->requests.len, sizeof *ahead);
+    size_t ahead_count = 0;
     uint64_t free_bytes = 0;
     for (size_t v = 0; v < set->volumes.len; v++) free_bytes += set->volumes.ptr[v].free;
     for (size_t g = 0; g < count; g++) {
@@ -144,7 +141,7 @@ static void decide(const conflict_set_t *set, group_t *groups, size_t count) {
         if (!group->settled && group->late) {
             group->action = reject("Tapemark.DeadlineMissed");
             group->reason = "it is past its deadline";
-        } else if (!group->settled && fork_of_one_ahead(set, groups, g, group)) {
+        } else if (!group->settled && forks_of_ahead(set, group, ahead, ahead_count)) {
             group->action = reject("Tapemark.LineageFork");
             group->reason = "another request with the same parent goes ahead";
         } else if (!group->settled && group->bytes > free_bytes) {
@@ -156,8 +153,12 @@ static void decide(const conflict_set_t *set, group_t *groups, size_t count) {
             group->action.tag = TAPEMARK_RESOLVER_TYPES_ACTION_PROCEED;
             group->action.val.proceed = group->order;
             group->reason = group->settled ? "settled already" : "by priority, deadline and age";
+            for (size_t i = 0; i < set->requests.len; i++)
+                if (same(set->requests.ptr[i].group, group->id))
+                    ahead[ahead_count++] = &set->requests.ptr[i];
         }
     }
+    free(ahead);
 }
 
 void exports_tapemark_resolver_policy_describe(info_t *ret) {

@@ -23,6 +23,9 @@ RETRY_AFTER_MS = 15_000
 LATEST = 2**48 - 1
 """The latest deadline that an order can hold."""
 
+Lineage = tuple[str, str | None, str | None]
+"""Service, branch and parent."""
+
 
 class Policy(exports.Policy):
     def describe(self) -> ResolverInfo:
@@ -44,12 +47,18 @@ class Policy(exports.Policy):
             return min(map(order, members)), min(m.submitted_at for m in members), group
 
         fates: dict[str, tuple[Action, str]] = {}
-        ahead: list[Request] = []  # the requests that go ahead
+        # Contents of the requests that go ahead, by what they follow.
+        ahead: dict[Lineage, list[str]] = {}
         free = sum(volume.free for volume in input.volumes)
+
+        def proceed(group: str, reason: str) -> None:
+            fates[group] = Action_Proceed(line(group)[0]), reason
+            for member in groups[group]:
+                ahead.setdefault(follows(member), []).append(member.content)
+
         for group in groups:
             if is_settled(groups[group]):
-                fates[group] = Action_Proceed(line(group)[0]), "settled already"
-                ahead += groups[group]
+                proceed(group, "settled already")
         for group in sorted(groups, key=line):
             members = groups[group]
             size = sum(member.bytes for member in members)
@@ -58,7 +67,7 @@ class Policy(exports.Policy):
             if any(m.deadline is not None and m.deadline <= input.now for m in members):
                 refused = Action_Reject("Tapemark.DeadlineMissed")
                 fates[group] = refused, "it is past its deadline"
-            elif any(forks(member, other) for member in members for other in ahead):
+            elif any(forks(member, ahead) for member in members):
                 refused = Action_Reject("Tapemark.LineageFork")
                 fates[group] = refused, "another request with the same parent goes ahead"
             elif size > free:
@@ -66,8 +75,7 @@ class Policy(exports.Policy):
                 fates[group] = later, "no volume has room now"
             else:
                 free -= size
-                ahead += members
-                fates[group] = Action_Proceed(line(group)[0]), "by priority, deadline and age"
+                proceed(group, "by priority, deadline and age")
 
         verdicts = [
             Verdict(request.id, *fates[request.group], labels=[]) for request in input.requests
@@ -81,15 +89,15 @@ def order(request: Request) -> int:
     return (9 - request.priority) * 2**48 + deadline
 
 
-def forks(a: Request, b: Request) -> bool:
-    """Two successors of one parent in one lineage, with different content."""
-    return (
-        a.parent is not None
-        and a.parent == b.parent
-        and a.service == b.service
-        and a.branch == b.branch
-        and a.content != b.content
-    )
+def follows(request: Request) -> Lineage:
+    """What it follows: two with the same parent in one lineage follow the same."""
+    return request.service, request.branch, request.parent
+
+
+def forks(request: Request, ahead: dict[Lineage, list[str]]) -> bool:
+    """A request that goes ahead follows the same parent, with other content."""
+    contents = ahead.get(follows(request), [])
+    return request.parent is not None and any(c != request.content for c in contents)
 
 
 def is_settled(members: list[Request]) -> bool:

@@ -6,8 +6,11 @@
 /** How long a request that does not fit waits before it is asked again. */
 const RETRY_AFTER_MS = 15_000;
 
+/** What one step of priority weighs in an order. */
+const PRIORITY = 2 ** 48;
+
 /** The latest deadline that an order can hold. */
-const LATEST = 2 ** 48 - 1;
+const LATEST = PRIORITY - 1;
 
 export const policy = {
   describe() {
@@ -21,33 +24,32 @@ export const policy = {
 
   resolve(set) {
     // A group is decided as one: all of its members the same way.
-    const groups = [...groupBy(set.requests, (request) => request.group)]
-      .map(([id, members]) => ({ id, members, order: lowest(members.map(order)) }))
-      .sort(byOrderThenAge);
+    const groups = collect(set.requests).sort(byOrderThenAge);
     const fates = new Map();
-    const ahead = []; // the requests that go ahead
+    const ahead = new Map(); // contents of the requests that go ahead, by what they follow
     let free = set.volumes.reduce((sum, volume) => sum + volume.free, 0);
 
     const proceed = (group, reason) => {
       fates.set(group.id, [{ tag: "proceed", val: group.order }, reason]);
-      ahead.push(...group.members);
+      for (const member of group.members) {
+        getOrAdd(ahead, follows(member), () => []).push(member.content);
+      }
     };
-    for (const group of groups.filter(isSettled)) {
+    for (const group of groups.filter((group) => group.settled)) {
       proceed(group, "settled already");
     }
-    for (const group of groups.filter((group) => !isSettled(group))) {
-      const bytes = group.members.reduce((sum, member) => sum + member.bytes, 0);
+    for (const group of groups.filter((group) => !group.settled)) {
       if (group.members.some((member) => member.deadline != null && member.deadline <= set.now)) {
         const why = "it is past its deadline";
         fates.set(group.id, [{ tag: "reject", val: "Tapemark.DeadlineMissed" }, why]);
-      } else if (group.members.some((member) => ahead.some((other) => forks(member, other)))) {
+      } else if (group.members.some((member) => forks(member, ahead))) {
         const why = "another request with the same parent goes ahead";
         fates.set(group.id, [{ tag: "reject", val: "Tapemark.LineageFork" }, why]);
-      } else if (bytes > free) {
+      } else if (group.bytes > free) {
         const until = set.now + RETRY_AFTER_MS;
         fates.set(group.id, [{ tag: "defer", val: until }, "no volume has room now"]);
       } else {
-        free -= bytes;
+        free -= group.bytes;
         proceed(group, "by priority, deadline and age");
       }
     }
@@ -63,41 +65,46 @@ export const policy = {
 /** A place in line: lower goes first. By priority, then deadline. */
 function order(request) {
   const deadline = request.deadline == null ? LATEST : Math.min(request.deadline, LATEST);
-  return (9 - request.priority) * 2 ** 48 + deadline;
+  return (9 - request.priority) * PRIORITY + deadline;
 }
 
-/** Two successors of one parent in one lineage, with different content. */
-function forks(a, b) {
-  return (
-    a.parent != null &&
-    a.parent === b.parent &&
-    a.service === b.service &&
-    a.branch === b.branch &&
-    a.content !== b.content
-  );
+/** What a request follows: two with the same parent in one lineage follow the same. */
+function follows({ service, branch, parent }) {
+  return `${service}\n${branch ?? ""}\n${parent}`;
 }
 
-/** Settled: an agent has a hand in it. It must proceed. */
-function isSettled(group) {
-  return group.members.some((member) => member.settled);
+/** A request that goes ahead follows the same parent, with other content. */
+function forks(request, ahead) {
+  const contents = ahead.get(follows(request)) ?? [];
+  return request.parent != null && contents.some((content) => content !== request.content);
 }
 
 function byOrderThenAge(a, b) {
-  return a.order - b.order || submitted(a) - submitted(b) || (a.id < b.id ? -1 : 1);
+  return a.order - b.order || a.submittedAt - b.submittedAt || (a.id < b.id ? -1 : 1);
 }
 
-function submitted(group) {
-  return lowest(group.members.map((member) => member.submittedAt));
-}
-
-function lowest(numbers) {
-  return numbers.reduce((least, number) => Math.min(least, number));
-}
-
-function groupBy(items, key) {
+/** The groups. One with a member that is settled, in an agent's hands, must proceed. */
+function collect(requests) {
   const groups = new Map();
-  for (const item of items) {
-    groups.set(key(item), [...(groups.get(key(item)) ?? []), item]);
+  for (const request of requests) {
+    const group = getOrAdd(groups, request.group, () => ({
+      id: request.group,
+      members: [],
+      order: Infinity,
+      submittedAt: Infinity,
+      bytes: 0,
+      settled: false,
+    }));
+    group.members.push(request);
+    group.order = Math.min(group.order, order(request));
+    group.submittedAt = Math.min(group.submittedAt, request.submittedAt);
+    group.bytes += request.bytes;
+    group.settled ||= request.settled;
   }
-  return groups;
+  return [...groups.values()];
+}
+
+function getOrAdd(map, key, make) {
+  if (!map.has(key)) map.set(key, make());
+  return map.get(key);
 }
