@@ -12,6 +12,7 @@
 //! | `pins/<checkpoint>/<index>` | artifacts as they were when they were checked |
 //! | `objects/<name>` | documents too large for an item |
 //! | `restore/<restore>/` | what was brought back, in plaintext; removed 24 hours after it was whole |
+//! | `resolvers/` | components, their native code, and signed records of both |
 //! | `keys/` | tokens and keys, readable by the owner only |
 //! | `tmp/` | files that are not whole yet; emptied at each start |
 //! | `lock` | held by the one process that works here |
@@ -42,6 +43,7 @@ mod encode;
 mod gateway;
 mod objects;
 mod pump;
+mod resolvers;
 mod runner;
 mod stack;
 mod store;
@@ -50,6 +52,7 @@ mod table;
 
 pub use gateway::{AgentTokens, agent_router};
 pub use objects::{LocalObjects, S3Source};
+pub use resolvers::{Compiler, LocalResolvers, ResolverSetup};
 pub use runner::{
     Alarm, ExecutionView, Handlers, Page, Runner, RunnerError, RunnerOptions, Started, Status, Told,
 };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use control::ledger::HashChain;
-use control::ports::{Ports, TableError};
+use control::ports::{NoResolvers, Ports, Resolvers, TableError};
 use control::{Control, Principal};
 use jiff::SignedDuration;
 use model::{AgentId, Code, Pool, Refusal};
@@ -21,12 +21,16 @@ use crate::delivered::{self, Deliveries};
 use crate::runner::RunnerPorts;
 use crate::store::Store;
 use crate::{
-    AgentTokens, LocalObjects, LocalQueue, LocalTable, Runner, RunnerError, RunnerOptions,
-    S3Source, SystemClock, SystemRandomness, agent_router, pump,
+    AgentTokens, LocalObjects, LocalQueue, LocalResolvers, LocalTable, ResolverSetup, Runner,
+    RunnerError, RunnerOptions, S3Source, SystemClock, SystemRandomness, agent_router, pump,
+    resolvers,
 };
 
 /// The state machine that every installation runs, on AWS and here.
 pub const DEFINITION: &str = include_str!("../../../infra/state-machine/checkpoint.asl.json");
+
+/// The secret that signs records of resolvers.
+const SIGNING_KEY: &str = "resolver-records.ed25519";
 
 /// How long [`Stack::shutdown`] waits for phases at work.
 const LONGEST_GOODBYE: Duration = Duration::from_secs(10);
@@ -61,6 +65,9 @@ pub struct StackConfig {
     /// For how long what was brought back is kept in `restore/` once it is whole. It is
     /// plaintext.
     pub keep_restores: SignedDuration,
+    /// Conflict resolvers: what is built in, and what compiles. Without them the native
+    /// policy decides, and nothing can be published.
+    pub resolvers: Option<ResolverSetup>,
 }
 
 impl StackConfig {
@@ -79,6 +86,7 @@ impl StackConfig {
             sweep_every: Duration::from_secs(2),
             keep_executions: SignedDuration::from_hours(90 * 24),
             keep_restores: delivered::KEEP,
+            resolvers: None,
         }
     }
 }
@@ -113,6 +121,9 @@ pub enum StackError {
     /// The state machine cannot run.
     #[error(transparent)]
     Runner(#[from] RunnerError),
+    /// Resolvers cannot run here.
+    #[error("resolvers: {0}")]
+    Resolvers(#[from] resolver::HostError),
     /// The control plane refused its own setup.
     #[error(transparent)]
     Control(#[from] Refusal),
@@ -153,7 +164,13 @@ impl Stack {
             objects,
             tokens,
             definition,
+            resolvers,
         } = opened;
+        let port: Arc<dyn Resolvers> = match &resolvers {
+            Some(local) => Arc::new(local.clone()),
+            None => Arc::new(NoResolvers),
+        };
+        let library = config.pool.library.clone();
         let ports = Ports {
             table: Arc::new(LocalTable::new(store.clone())),
             objects: Arc::new(objects),
@@ -161,10 +178,14 @@ impl Stack {
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),
             ledger: Arc::new(HashChain),
-            resolvers: Arc::new(control::ports::NoResolvers),
+            resolvers: port,
         };
         let control = Control::with(ports, config.settings);
         create_pool(&control, config.pool).await?;
+        let built_in = config.resolvers.map_or_else(Vec::new, |r| r.built_in);
+        if let Some(local) = &resolvers {
+            resolvers::set_up(&control, local, &built_in, &library).await?;
+        }
         let ports = RunnerPorts {
             store: store.clone(),
             handlers: Arc::new(control.clone()),
@@ -173,7 +194,7 @@ impl Stack {
         };
         let runner = Runner::open(ports, &definition, config.runner).await?;
         let stop = CancellationToken::new();
-        let background = vec![
+        let mut background = vec![
             tokio::spawn(pump::tell_effects(
                 control.clone(),
                 runner.clone(),
@@ -194,6 +215,11 @@ impl Stack {
                 stop.clone(),
             )),
         ];
+        if let Some(local) = resolvers {
+            let stop = stop.clone();
+            let prepared = resolvers::prepare(control.clone(), local, built_in, stop);
+            background.push(tokio::spawn(prepared));
+        }
         Ok(Self {
             control,
             runner,
@@ -250,6 +276,7 @@ struct Opened {
     objects: LocalObjects,
     tokens: AgentTokens,
     definition: String,
+    resolvers: Option<LocalResolvers>,
 }
 
 impl Opened {
@@ -271,12 +298,22 @@ impl Opened {
             Some(path) => fs::read_to_string(path)
                 .map_err(|source| io(format!("state machine {}", path.display()), source))?,
         };
+        let resolvers = match &config.resolvers {
+            None => None,
+            Some(setup) => Some(LocalResolvers::open(
+                &data.join("resolvers"),
+                &data.join("tmp"),
+                &signing_key(data)?,
+                setup,
+            )?),
+        };
         Ok(Self {
             lock,
             store: Arc::new(store),
             objects,
             tokens,
             definition,
+            resolvers,
         })
     }
 }
@@ -354,6 +391,20 @@ fn secret(data_dir: &Path, name: &str) -> Result<String, StackError> {
     crate::objects::put_private_file(&data_dir.join("tmp"), &path, format!("{text}\n").as_bytes())
         .map_err(|error| failed(io::Error::other(error)))?;
     Ok(text)
+}
+
+/// The Ed25519 key that signs the records of this installation's resolvers.
+fn signing_key(data_dir: &Path) -> Result<[u8; 32], StackError> {
+    let mut key = [0; 32];
+    let text = secret(data_dir, SIGNING_KEY)?;
+    hex::decode_to_slice(&text, &mut key).map_err(|error| {
+        let what = format!("secret {SIGNING_KEY}");
+        io(
+            what,
+            io::Error::other(format!("expected 64 hexadecimal digits: {error}")),
+        )
+    })?;
+    Ok(key)
 }
 
 async fn create_pool(control: &Control, pool: Pool) -> Result<(), Refusal> {
