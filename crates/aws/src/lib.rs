@@ -1,7 +1,4 @@
-//! The control plane's ports on AWS. For now: artifacts that lie in S3.
-//!
-//! It knows how AWS is asked and what its errors mean. It never holds a business rule:
-//! what a missing object means for a checkpoint is `control`'s to say.
+//! The control plane's ports on AWS: the table on DynamoDB, objects on S3.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), control::ports::ObjectError> {
@@ -11,6 +8,15 @@
 //! # Ok(()) }
 //! ```
 
+mod client;
+mod cursor;
+mod dynamo;
+mod encode;
+mod requests;
 mod s3;
+pub mod schema;
 
-pub use s3::{ArtifactStore, Connection};
+pub use client::{Backoff, Connection, REQUESTS_AT_ONCE, table_retries, table_timeouts};
+pub use dynamo::DynamoTable;
+pub use requests::Requests;
+pub use s3::ArtifactStore;

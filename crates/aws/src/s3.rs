@@ -1,10 +1,7 @@
 //! Artifacts in S3, always at one version.
 
 use std::io::Read;
-use std::time::Duration;
 
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::ChecksumMode;
 use base64::Engine as _;
@@ -12,22 +9,7 @@ use control::ports::{ObjectError, ObjectInfo};
 use model::{Bytes, Sha256};
 use tokio_util::io::SyncIoBridge;
 
-/// Time to reach S3 and to get the first byte. A region's endpoint answers within
-/// milliseconds; 5 s is a dead network.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time without a byte of a body. A stalled transfer is given up and asked for again.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// Tries of one call. The SDK waits with exponential back-off and full jitter between them;
-/// three tries stay well within one Lambda invocation.
-const MAX_ATTEMPTS: u32 = 3;
-
-/// Where S3 is. Credentials and region come from the environment, as for every AWS tool.
-#[derive(Clone, Debug, Default)]
-pub struct Connection {
-    /// Another endpoint than AWS's own, such as `http://127.0.0.1:8333`. Buckets are then
-    /// named in the path, because most such stores have no wildcard DNS.
-    pub endpoint: Option<String>,
-}
+use crate::Connection;
 
 /// Reads artifacts from S3.
 #[derive(Clone, Debug)]
@@ -38,23 +20,7 @@ pub struct ArtifactStore {
 impl ArtifactStore {
     /// A client built from the environment. Nothing is asked of S3 yet.
     pub async fn connect(connection: &Connection) -> Self {
-        let shared = aws_config::defaults(aws_config::BehaviorVersion::latest())
-            .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(CONNECT_TIMEOUT)
-                    .read_timeout(READ_TIMEOUT)
-                    .build(),
-            )
-            .load()
-            .await;
-        let mut config = aws_sdk_s3::config::Builder::from(&shared);
-        if let Some(endpoint) = &connection.endpoint {
-            config = config.endpoint_url(endpoint).force_path_style(true);
-        }
-        Self {
-            client: aws_sdk_s3::Client::from_conf(config.build()),
-        }
+        Self::with_client(connection.s3().await)
     }
 
     /// Reads through a client that somebody else set up.
