@@ -50,7 +50,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             seed: 1,
-            steps: 400,
+            steps: 200,
             batch: 48,
         }
     }

@@ -140,7 +140,7 @@ pub struct Outcome {
     pub done: Vec<u64>,
     /// Who does not fit and is deferred, in line.
     pub deferred: Vec<usize>,
-    /// How much work the evaluation was: jobs placed plus volumes and drives looked at.
+    /// How much work the evaluation was: jobs, claims, drives and volumes looked at.
     pub steps: u64,
 }
 
@@ -212,6 +212,7 @@ impl Problem {
                 done[index] = job.hosts.iter().map(|host| done[*host]).max().unwrap_or(0);
             }
             let at = done[index];
+            course.steps += 1 + job.claims.len() as u64;
             for claim in &job.claims {
                 let weight = u64::from(claim.weight);
                 waiting = waiting.saturating_add(at.min(MOST_MS) * weight);

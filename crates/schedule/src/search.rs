@@ -5,12 +5,12 @@ use crate::cost::{Claim, Job, Outcome, work};
 use crate::{Cost, Plan, Problem, Random};
 
 /// Steps of evaluation (see [`Outcome::steps`]) that a search may take. Measured as a
-/// component: about 40 fuel a step, so that 256 requests stay below a third of the default
+/// component: up to 120 fuel a step, so that 256 requests stay below half of the default
 /// fuel of 100 million.
-const STEPS: u64 = 400_000;
+const STEPS: u64 = 250_000;
 
 /// The most evaluations: small sets are searched through long before.
-const EVALUATIONS: u32 = 1_500;
+const EVALUATIONS: u32 = 1_000;
 
 /// Plans kept at a time.
 const POPULATION: usize = 16;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Arm, Interval, Model, Report};
+use super::{Arm, GENERATED, Interval, Model, Report};
 
 /// The card, in Markdown.
 pub(super) fn card(model: &Model, report: &Report) -> String {
@@ -65,12 +65,15 @@ pub(super) fn card(model: &Model, report: &Report) -> String {
     for (feature, weight) in model.features.iter().zip(&model.weights) {
         let _ = writeln!(card, "| {feature} | {weight} |");
     }
+    card.push_str("\n## Limits\n\n");
+    if model.source == GENERATED {
+        card.push_str(GENERATED_LIMIT);
+    }
     card.push_str(LIMITS);
     card
 }
 
-const LIMITS: &str = "\n## Limits\n\n\
-    - Rewards are computed by the cost model (`crates/schedule`), not observed. Recorded \
+const LIMITS: &str = "- Rewards are computed by the cost model (`crates/schedule`), not observed. Recorded \
     decisions are deterministic: they do not tell how another order would have gone, and \
     weighing by propensity is not possible. Where the model is wrong about your drives, so is \
     this card.\n\
@@ -85,6 +88,11 @@ const LIMITS: &str = "\n## Limits\n\n\
     guarantees that, this does not.\n\
     - On an installation whose load differs from the records: train on its own records, run \
     it as a shadow, and compare before promoting it.\n";
+
+const GENERATED_LIMIT: &str = "- The records are generated: sets drawn by `policy::sample`, with sizes, deadlines and drives \
+    that were made up to be plausible. The card shows that training works, not what your \
+    installation gains. Weights of your own come from `tapemark resolver record` and \
+    `tapemark resolver train`.\n";
 
 fn row(name: &str, arm: &Arm, standard: &Arm) -> String {
     let hours = arm.tardiness as f64 / 3_600_000.0;
