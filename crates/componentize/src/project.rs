@@ -71,7 +71,10 @@ macro_rules! template {
 /// Path in the project, contents before the name is filled in.
 type Template = &'static [(&'static str, &'static [u8])];
 
-const WIT: Template = template!("wit/resolver.wit" => "wit/resolver.wit");
+const COMMON: Template = template!(
+    "templates/cases/five-requests.json" => "cases/five-requests.json",
+    "wit/resolver.wit" => "wit/resolver.wit",
+);
 
 const RUST: Template = template!(
     "templates/rust/Cargo.toml" => "Cargo.toml",
@@ -138,7 +141,7 @@ pub fn files(lang: Lang, name: &str) -> Result<Vec<File>, ProjectError> {
         Lang::Python => PYTHON,
         Lang::C => C,
     };
-    let mut files: Vec<File> = WIT
+    let mut files: Vec<File> = COMMON
         .iter()
         .chain(template)
         .map(|(path, contents)| File {
@@ -228,6 +231,7 @@ mod tests {
             assert_eq!(manifest.output, "dist/my-policy.wasm");
             assert_eq!(manifest.limits, Limits::DEFAULT);
             assert!(text("wit/resolver.wit").contains("tapemark:resolver@1.0.0"));
+            assert!(text("cases/five-requests.json").contains("decision"));
             assert!(text("README.md").contains("tapemark resolver build"));
             assert!(text(".gitignore").contains("/dist"));
         }

@@ -69,6 +69,8 @@ fn decides_like_its_rust_twin(lang: Lang) {
         cases.len()
     );
 
+    guest.assert_conforms(&plugins().join("examples/cases"));
+
     // As many requests as a set may hold, within the defaults, and twice the same.
     let full = policy::sample(7, model::MAX_CONTENDERS);
     let (decided, fuel) = guest.decide(&full);

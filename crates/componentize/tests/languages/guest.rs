@@ -6,6 +6,8 @@ use std::sync::{LazyLock, Mutex};
 
 use componentize::project::{Lang, Manifest};
 use componentize::{Kind, componentize, kind};
+use kit::conformance::{Candidate, Settings, Status, conform};
+use kit::subject::Component;
 use model::{Bytes, Call, CallOutcome, ConflictSet, Limits};
 use resolver::{Allocation, Host, Loaded};
 
@@ -48,6 +50,33 @@ impl Guest {
     /// Has it decide within these limits.
     pub(super) fn call_within(&self, set: &ConflictSet, limits: &Limits) -> Call {
         HOST.call(&self.loaded, set, limits)
+    }
+
+    /// The conformance kit has nothing against it, cases of `folder` included.
+    #[track_caller]
+    pub(super) fn assert_conforms(&self, folder: &Path) {
+        let inspection = resolver::inspect(&self.component).unwrap();
+        let subject = Component {
+            host: HOST.clone(),
+            loaded: self.loaded.clone(),
+            digest: inspection.component,
+        };
+        let cases = kit::conformance::load(folder).unwrap();
+        let settings = Settings {
+            limits: LIMITS,
+            cases: cases.into_iter().map(|(_, case)| case).collect(),
+            ..Settings::quick()
+        };
+        assert!(!settings.cases.is_empty(), "{folder:?} has cases");
+        let candidate = Candidate {
+            inspection: Some(&inspection),
+            subject: Ok(&subject),
+            twin: None,
+        };
+        let report = conform(&candidate, &settings);
+        let text = report.to_text(|_, word| word.to_owned());
+        assert_ne!(report.status(), Status::Fail, "{text}");
+        eprintln!("{text}");
     }
 
     /// What it says of itself.

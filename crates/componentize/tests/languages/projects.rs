@@ -4,12 +4,32 @@
 use std::path::Path;
 
 use componentize::project::{Lang, files};
-use policy::same_actions;
+use model::{ConflictSet, Decision};
+use policy::{find_conflicts, same_actions};
+use serde_json::Value;
 
-use super::guest::{Guest, assert_pure, build, can_build, run};
+use super::guest::{Guest, assert_pure, build, can_build, plugins, run};
 
 /// How many sampled sets of each small size the four are compared on.
 const SETS: u64 = 8;
+
+/// The golden case of all templates: `TAPEMARK_BLESS=1` writes down what is decided now.
+fn case(guests: &[(Lang, Guest)]) {
+    let path = plugins().join("templates/cases/five-requests.json");
+    let mut case: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let input: ConflictSet = serde_json::from_value(case["input"].clone()).unwrap();
+    assert_eq!(find_conflicts(&input), input.conflicts);
+    for (lang, guest) in guests {
+        let (decided, _) = guest.decide(&input);
+        if std::env::var_os("TAPEMARK_BLESS").is_some() {
+            case["decision"] = serde_json::to_value(&decided).unwrap();
+            let text = serde_json::to_string_pretty(&case).unwrap();
+            std::fs::write(&path, text + "\n").unwrap();
+        }
+        let expected: Decision = serde_json::from_value(case["decision"].clone()).unwrap();
+        assert!(same_actions(&expected, &decided), "{lang:?}: {decided:#?}");
+    }
+}
 
 fn project(lang: Lang, folder: &Path) -> Guest {
     for file in files(lang, "first-try").unwrap() {
@@ -19,6 +39,7 @@ fn project(lang: Lang, folder: &Path) -> Guest {
     }
     let guest = Guest::load(build(folder));
     run(folder, native_test(lang));
+    guest.assert_conforms(&folder.join("cases"));
     guest
 }
 
@@ -45,6 +66,7 @@ fn a_new_project_builds_and_all_languages_decide_alike() {
         assert_eq!(guest.describe().name, "first-try");
         guests.push((lang, guest));
     }
+    case(&guests);
     let small = [0, 1, 7, 40].map(|size| (size, SETS));
     for (size, seeds) in small.into_iter().chain([(model::MAX_CONTENDERS, 1)]) {
         for seed in 0..seeds {
