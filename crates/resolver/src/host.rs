@@ -4,13 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::{Call, CallOutcome, ConflictSet, Decision, EngineId, Limits, ResolverInfo, Sha256};
+use model::{
+    Call, CallOutcome, Code, ConflictSet, Decision, EngineId, Limits, Refusal, ResolverInfo, Sha256,
+};
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Engine, Store, UpdateDeadline};
 
 use crate::engine::{self, Allocation};
 use crate::meter::State;
-use crate::outcome::classify;
+use crate::outcome::{classify, is_no_trap, message};
 use crate::prepared::Prepared;
 use crate::version::{self, Answer, Bound, Instance, Interface};
 use crate::watchdog::Watchdog;
@@ -94,7 +96,15 @@ impl Host {
         let arch = crate::Arch::native()
             .ok_or_else(|| HostError::Engine("expected x86_64 or aarch64".to_owned()))?;
         let compiled = crate::compile(component, arch)?;
-        self.bind(&loader::adopt(&self.0.engine, &compiled)?)
+        let loaded = self.bind(&loader::adopt(&self.0.engine, &compiled)?)?;
+        // What is loaded to serve is checked when it is published, by asking what it is.
+        match self.run(&loaded, &Limits::CAP, |_, _| Ok(())) {
+            (Err(CallOutcome::Invalid { violation }), _) => {
+                let refusal = Refusal::new(Code::ResolverInvalid, violation).at("exports");
+                Err(refusal.into())
+            }
+            _ => Ok(loaded),
+        }
     }
 
     fn bind(&self, component: &Component) -> Result<Loaded, HostError> {
@@ -102,8 +112,11 @@ impl Host {
         let exports: Vec<_> = kind.exports(&self.0.engine).map(|(name, _)| name).collect();
         let interface = version::choose(exports.iter().copied())
             .ok_or_else(|| inspect::not_served(exports.iter().copied()))?;
-        self.bind_to(interface, component)
-            .map_err(|error| HostError::Refused(inspect::other_shape(interface.name(), &error)))
+        self.bind_to(interface, component).map_err(|error| {
+            Refusal::new(Code::ResolverInvalid, other_shape(interface.name(), &error))
+                .at("exports")
+                .into()
+        })
     }
 
     fn bind_to(
@@ -206,6 +219,10 @@ impl Host {
             .and_then(|()| loaded.0.bound.instantiate(&mut store))
         {
             Ok(instance) => instance,
+            Err(error) if is_no_trap(&error) => {
+                let violation = other_shape(loaded.0.interface, &error);
+                return (Err(CallOutcome::Invalid { violation }), None);
+            }
             Err(error) => return failed(&error),
         };
         drop(watched);
@@ -242,6 +259,14 @@ impl Host {
         store.set_epoch_deadline(1);
         store
     }
+}
+
+/// That a component's functions are not those of the contract.
+fn other_shape(interface: &str, error: &wasmtime::Error) -> String {
+    format!(
+        "expected {interface} in the shape of plugins/wit/resolver.wit, found another: {}",
+        message(error)
+    )
 }
 
 /// SHA-256 of the canonical decision.

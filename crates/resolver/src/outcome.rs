@@ -9,6 +9,17 @@ use crate::meter::Reached;
 /// of its own; a test of the attack suite holds this against the engine.
 const HOSTCALL: &str = "too much data is being copied between the host and the guest";
 
+/// What the engine says of a component with too many instances, memories or tables.
+const INSTANCES: &str = "resource limit exceeded";
+
+/// True for what no code of the component's brought about: where it fails to be
+/// instantiated so, its functions have another shape than the contract's.
+pub(crate) fn is_no_trap(error: &Error) -> bool {
+    error.downcast_ref::<Reached>().is_none()
+        && error.downcast_ref::<Trap>().is_none()
+        && !message(error).contains(INSTANCES)
+}
+
 /// How a call that the engine ended is recorded.
 pub(crate) fn classify(error: &Error) -> CallOutcome {
     if let Some(reached) = error.downcast_ref::<Reached>() {
@@ -22,7 +33,7 @@ pub(crate) fn classify(error: &Error) -> CallOutcome {
         let message = message(error);
         let kind = if message.contains(HOSTCALL) {
             "hostcall_limit"
-        } else if message.contains("resource limit exceeded") {
+        } else if message.contains(INSTANCES) {
             "instance_limit"
         } else {
             // Not a trap of the code but of what passes between it and us: text that is
@@ -51,7 +62,7 @@ fn trap(kind: &str, message: String) -> CallOutcome {
 
 /// The whole story, on one line of at most 300 characters: it may quote what the
 /// component says.
-fn message(error: &Error) -> String {
+pub(crate) fn message(error: &Error) -> String {
     format!("{error:#}").chars().take(300).collect()
 }
 

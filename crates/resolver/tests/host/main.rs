@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod attacks;
+mod keep;
+mod lies;
+mod noise;
+mod raw;
 mod sets;
 
 use std::sync::OnceLock;
