@@ -46,10 +46,11 @@ function collect(requests) {
   const groups = new Map();
   const contents = new Map();
   const parents = new Map();
-  for (const request of [...requests].sort((a, b) => text(a.id, b.id))) {
+  // The contract has them sorted by id.
+  for (const request of requests) {
     const group = getOrAdd(groups, request.group, () => ({
       id: request.group,
-      submittedAt: request.submittedAt, // of the member with the smallest id: the first
+      submittedAt: request.submittedAt, // of the first member
       order: LATEST,
       bytes: 0,
       settled: false,
@@ -152,13 +153,16 @@ function refuseFork(group, { request }) {
 
 /** The forks, in groups that `where` names, of the members that are not held. */
 function forksIn(group, where) {
-  return group.members.flatMap((member) => {
+  const found = [];
+  for (const member of group.members) {
+    if (member.siblings.length < 2) continue; // alone: the usual case
     const { content } = member.request;
     const forks = member.siblings.filter(
       (other) => other.group !== group && other.request.content !== content && where(other.group),
     );
-    return forks.length > 0 && !isHeld(member) ? forks : [];
-  });
+    if (forks.length > 0 && !isHeld(member)) found.push(...forks);
+  }
+  return found;
 }
 
 /** A settled group has the same content already. */
@@ -168,7 +172,7 @@ function isHeld(member) {
 
 /** The requests of other groups with the same lineage and content. */
 function sameContent({ group, twins }) {
-  return twins.filter((other) => other.group !== group);
+  return twins.length < 2 ? [] : twins.filter((other) => other.group !== group);
 }
 
 function byAge(a, b) {
