@@ -85,6 +85,7 @@ const RUST: Template = template!(
     "templates/rust/src/lib.rs" => "src/lib.rs",
     "sdk/Cargo.toml" => "tapemark-resolver/Cargo.toml",
     "sdk/src/groups.rs" => "tapemark-resolver/src/groups.rs",
+    "sdk/src/intern.rs" => "tapemark-resolver/src/intern.rs",
     "sdk/src/invariants.rs" => "tapemark-resolver/src/invariants.rs",
     "sdk/src/lib.rs" => "tapemark-resolver/src/lib.rs",
     "sdk/src/plan.rs" => "tapemark-resolver/src/plan.rs",
