@@ -1,7 +1,6 @@
 //! The requests of a set by group and by lineage.
 
-use std::collections::BTreeMap;
-
+use crate::intern::Names;
 use crate::{ConflictSet, Request};
 
 /// A group: its members are decided as one, all the same way.
@@ -65,58 +64,84 @@ pub struct Groups<'a> {
     set: &'a ConflictSet,
     /// Oldest first.
     groups: Vec<Group<'a>>,
-    /// Requests by id.
-    entries: Vec<Entry<'a>>,
-    /// Places in `entries`, a list for each lineage.
+    /// One for each of `set.requests`, in their order.
+    entries: Vec<Entry>,
+    /// Places in `entries` by id, a list for each lineage.
     lineages: Vec<Vec<usize>>,
 }
 
+/// A request by numbers: comparing texts of 36 and 64 bytes over and over is what a
+/// decision would spend most of its fuel on.
 #[derive(Clone, Copy, Debug)]
-struct Entry<'a> {
-    request: &'a Request,
+struct Entry {
     group: usize,
     lineage: usize,
+    parent: Option<usize>,
+    content: usize,
 }
 
 impl<'a> Groups<'a> {
     /// The groups of a set.
     pub fn of(set: &'a ConflictSet) -> Self {
-        let mut requests: Vec<&Request> = set.requests.iter().collect();
-        requests.sort_by(|a, b| a.id.cmp(&b.id));
-        let mut members: BTreeMap<&str, Vec<&Request>> = BTreeMap::new();
-        for request in &requests {
-            members.entry(&request.group).or_default().push(request);
-        }
-        let mut groups: Vec<Group<'_>> = members
-            .into_iter()
-            .map(|(id, members)| Group {
-                id,
-                index: 0,
-                submitted_at: members.first().map_or(0, |c| c.submitted_at),
-                settled: members.iter().any(|c| c.settled),
-                members,
+        let requests = &set.requests;
+        // The host sorts them already; a test may not.
+        let mut by_id: Vec<usize> = (0..requests.len()).collect();
+        by_id.sort_by(|a, b| requests[*a].id.cmp(&requests[*b].id));
+        let size = requests.len();
+        let (mut ids, mut services, mut branches) =
+            (Names::new(size), Names::new(size), Names::new(size));
+        let (mut parents, mut contents) = (Names::new(size), Names::new(size));
+        let mut entries: Vec<Entry> = requests
+            .iter()
+            .map(|c| Entry {
+                group: ids.number(&c.group),
+                lineage: services.number(&c.service),
+                parent: c.parent.as_deref().map(|parent| parents.number(parent)),
+                content: contents.number(&c.content),
             })
             .collect();
-        groups.sort_by_key(Group::age);
-        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-        for (index, group) in groups.iter_mut().enumerate() {
-            group.index = index;
-            places.insert(group.id, index);
+        // So far by service; those with a branch get a lineage of their own.
+        let mut pairs: Vec<(usize, usize)> = Vec::new();
+        for (entry, c) in entries.iter_mut().zip(requests) {
+            if let Some(branch) = &c.branch {
+                let pair = (entry.lineage, branches.number(branch));
+                let known = pairs.iter().position(|known| *known == pair);
+                entry.lineage = services.len()
+                    + known.unwrap_or_else(|| {
+                        pairs.push(pair);
+                        pairs.len() - 1
+                    });
+            }
         }
-        let mut numbers: BTreeMap<(&str, Option<&str>), usize> = BTreeMap::new();
-        let mut lineages: Vec<Vec<usize>> = Vec::new();
-        let mut entries = Vec::with_capacity(requests.len());
-        for request in requests {
-            let lineage = *numbers.entry(request.lineage()).or_insert_with(|| {
-                lineages.push(Vec::new());
-                lineages.len() - 1
-            });
-            lineages[lineage].push(entries.len());
-            entries.push(Entry {
-                request,
-                group: places[request.group.as_str()],
-                lineage,
-            });
+        let mut lineages = vec![Vec::new(); services.len() + pairs.len()];
+        let mut groups: Vec<Group<'_>> = (0..ids.len())
+            .map(|index| Group {
+                id: "",
+                members: Vec::new(),
+                index,
+                submitted_at: 0,
+                settled: false,
+            })
+            .collect();
+        for n in by_id {
+            let (c, entry) = (&requests[n], entries[n]);
+            lineages[entry.lineage].push(n);
+            let group = &mut groups[entry.group];
+            if group.members.is_empty() {
+                group.id = &c.group;
+                group.submitted_at = c.submitted_at;
+            }
+            group.settled |= c.settled;
+            group.members.push(c);
+        }
+        groups.sort_by_key(Group::age);
+        let mut places = vec![0; groups.len()];
+        for (place, group) in groups.iter_mut().enumerate() {
+            places[group.index] = place;
+            group.index = place;
+        }
+        for entry in &mut entries {
+            entry.group = places[entry.group];
         }
         Self {
             set,
@@ -149,37 +174,60 @@ impl<'a> Groups<'a> {
     /// The requests of the same lineage in other groups, by id, each with its group.
     /// None for a request that is not of this set.
     pub fn rivals(&self, of: &Request) -> impl Iterator<Item = (&'a Request, &Group<'a>)> {
-        let found = self
-            .entries
-            .binary_search_by(|entry| entry.request.id.as_str().cmp(&of.id))
-            .ok()
-            .map(|n| self.entries[n]);
-        let places = found.map_or(&[][..], |own| &self.lineages[own.lineage][..]);
-        places
-            .iter()
-            .map(|n| self.entries[*n])
-            .filter(move |entry| found.is_some_and(|own| own.group != entry.group))
-            .map(|entry| (entry.request, &self.groups[entry.group]))
+        self.others(of, |_, _| true)
+    }
+
+    /// The rivals with the same content, by id, each with its group.
+    pub fn twins(&self, of: &Request) -> impl Iterator<Item = (&'a Request, &Group<'a>)> {
+        self.others(of, |own, other| own.content == other.content)
+    }
+
+    /// The rivals that follow the same parent with other content, by id, each with its
+    /// group.
+    pub fn forks(&self, of: &Request) -> impl Iterator<Item = (&'a Request, &Group<'a>)> {
+        self.others(of, |own, other| {
+            own.parent.is_some() && own.parent == other.parent && own.content != other.content
+        })
     }
 
     /// Whether a settled group has the content of this request in its lineage already.
     pub fn is_held(&self, request: &Request) -> bool {
-        self.rivals(request)
-            .any(|(other, group)| group.is_settled() && other.content == request.content)
-    }
-
-    /// The requests that follow the same parent in the same lineage with other content, by
-    /// id, each with its group.
-    pub fn forks(&self, of: &'a Request) -> impl Iterator<Item = (&'a Request, &Group<'a>)> {
-        self.rivals(of).filter(move |(other, _)| {
-            of.parent.is_some() && other.parent == of.parent && other.content != of.content
-        })
+        self.twins(request).any(|(_, group)| group.is_settled())
     }
 
     /// The bytes that the volumes have room for.
     pub fn room(&self) -> u64 {
         let free = self.set.volumes.iter().map(|volume| volume.free);
         free.fold(0, u64::saturating_add)
+    }
+
+    fn others(
+        &self,
+        of: &Request,
+        like: impl Fn(&Entry, &Entry) -> bool,
+    ) -> impl Iterator<Item = (&'a Request, &Group<'a>)> {
+        let set = self.set;
+        let own = self.place(of).map(|n| self.entries[n]);
+        let places = own.map_or(&[][..], |own| &self.lineages[own.lineage][..]);
+        places.iter().filter_map(move |n| {
+            let (own, other) = (own.as_ref()?, &self.entries[*n]);
+            let matches = own.group != other.group && like(own, other);
+            matches.then(|| (&set.requests[*n], &self.groups[other.group]))
+        })
+    }
+
+    /// Where a request is in the set. Most are references into it, which say so by their
+    /// address.
+    fn place(&self, request: &Request) -> Option<usize> {
+        let requests = &self.set.requests;
+        let start = requests.as_ptr().addr();
+        let offset = std::ptr::from_ref(request).addr().checked_sub(start);
+        let place = offset.map(|offset| offset / size_of::<Request>());
+        let there = place.and_then(|n| requests.get(n));
+        if there.is_some_and(|there| std::ptr::eq(there, request)) {
+            return place;
+        }
+        requests.iter().position(|c| c.id == request.id)
     }
 }
 

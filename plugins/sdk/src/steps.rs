@@ -61,8 +61,7 @@ impl<'g, 'a> Plan<'g, 'a> {
                 .iter()
                 .map(|c| {
                     self.groups()
-                        .rivals(c)
-                        .filter(|(o, _)| o.content == c.content)
+                        .twins(c)
                         .filter(|(_, of)| of.is_settled() || standing[of.index])
                         .min_by_key(|(o, of)| (!of.is_settled(), o.age(), o.id.as_str()))
                         .map(|(o, _)| o)
@@ -106,8 +105,8 @@ impl<'g, 'a> Plan<'g, 'a> {
                 .map(|c| {
                     self.groups()
                         .rivals(c)
-                        .filter(|(o, _)| replaces(o, c) && o.age() > c.age())
                         .filter(|(_, of)| of.is_settled() || standing[of.index])
+                        .filter(|(o, _)| o.age() > c.age() && replaces(o, c))
                         .max_by_key(|(o, _)| (o.age(), o.id.as_str()))
                         .map(|(o, _)| o)
                 })

@@ -60,8 +60,7 @@ fn merge_singles(plan: &mut Plan<'_, '_>) {
         let into = match group.members[..] {
             [c] => plan
                 .groups()
-                .rivals(c)
-                .filter(|(o, _)| o.content == c.content)
+                .twins(c)
                 .filter(|(_, of)| of.is_settled() || standing.contains(&of.id))
                 .min_by_key(|(o, of)| (!of.is_settled(), o.age(), o.id.as_str())),
             _ => None,
