@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use model::{
-    Call, CallOutcome, Code, ConflictSet, Decision, EngineId, Limits, Refusal, ResolverInfo, Sha256,
+    Call, CallOutcome, Code, ConflictSet, EngineId, Limits, Refusal, ResolverInfo, Sha256,
 };
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Engine, Store, UpdateDeadline};
@@ -16,7 +16,7 @@ use crate::outcome::{classify, is_no_trap, message};
 use crate::prepared::Prepared;
 use crate::version::{self, Answer, Bound, Instance, Interface};
 use crate::watchdog::Watchdog;
-use crate::{HostError, inspect, loader};
+use crate::{HostError, inspect, loader, output};
 
 /// Fuel of instantiation, which is charged apart: how much it takes differs with how
 /// memory is mapped. What Python's runtime takes, thirty times.
@@ -175,7 +175,7 @@ impl Host {
             outcome,
             fuel,
             wall_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
-            output: decision.as_ref().map(output_digest),
+            output: decision.as_ref().map(output::digest),
             decision,
         }
     }
@@ -267,9 +267,4 @@ fn other_shape(interface: &str, error: &wasmtime::Error) -> String {
         "expected {interface} in the shape of plugins/wit/resolver.wit, found another: {}",
         message(error)
     )
-}
-
-/// SHA-256 of the canonical decision.
-fn output_digest(decision: &Decision) -> Sha256 {
-    policy::digest(&policy::canonical_decision(decision))
 }

@@ -191,6 +191,11 @@ impl Outline {
         let has = |line: &String| words.iter().any(|word| line.contains(word));
         self.producers.iter().any(has)
     }
+
+    /// True where a toolchain's own export is there.
+    fn exports_plain(&self, name: &str) -> bool {
+        self.exports.iter().any(|export| export == name)
+    }
 }
 
 /// An import that asks for something: with the fix for the language, where it is known.
@@ -202,9 +207,12 @@ fn foreign_import(import: &str, outline: &Outline) -> Refusal {
         "C: wasm-tools component new ... --adapt wasi_snapshot_preview1=stub.wasm of the C SDK";
     let fix = if !import.starts_with("wasi:") {
         "remove it: a resolver is a function of its input, and has nothing to call".to_owned()
-    } else if outline.is_made_by(&["componentize-py"]) {
+    } else if outline.is_made_by(&["componentize-py"]) || outline.exports_plain("exports") {
         PYTHON.to_owned()
-    } else if outline.is_made_by(&["componentize-qjs", "componentize-js", "JavaScript", "jco"]) {
+    } else if outline.is_made_by(&["JavaScript", "componentize-js"])
+        // QuickJS itself is wrapped in Rust, and says only that.
+        || outline.exports_plain("init")
+    {
         JAVASCRIPT.to_owned()
     } else if outline.is_made_by(&["language Rust"]) {
         RUST.to_owned()

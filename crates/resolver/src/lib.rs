@@ -31,6 +31,7 @@ mod inspect;
 mod loader;
 mod meter;
 mod outcome;
+mod output;
 mod prepared;
 mod store;
 mod v1;

@@ -304,6 +304,37 @@ fn an_import_is_refused_with_the_fix() {
 }
 
 #[test]
+fn a_wasi_import_is_refused_with_the_fix_of_its_language() {
+    let says = |text: &str| {
+        let import = r#"(import "wasi:cli/environment@0.2.0" (instance))"#;
+        let text = format!("(component {import} {text})");
+        let findings = inspect(&wat::parse_str(text).unwrap()).unwrap().findings;
+        findings
+            .into_iter()
+            .map(|f| f.message)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let export = |name: &str| format!(r#"(core module $m) (export "{name}" (core module $m))"#);
+    // Without a trace of its language: all of them.
+    for toolchain in [
+        "wasm32-unknown-unknown",
+        "componentize-qjs",
+        "componentize-py",
+        "--adapt",
+    ] {
+        assert!(says("").contains(toolchain), "{}", says(""));
+    }
+    let python = says(&export("exports"));
+    assert!(
+        python.contains("componentize-py") && !python.contains("Rust:"),
+        "{python}"
+    );
+    let javascript = says(&export("init"));
+    assert!(javascript.contains("componentize-qjs") && !javascript.contains("Rust:"));
+}
+
+#[test]
 fn what_is_no_component_is_refused_with_what_to_do() {
     let core = wat::parse_str("(module)").unwrap();
     let empty = wat::parse_str("(component)").unwrap();

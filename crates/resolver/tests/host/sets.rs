@@ -57,7 +57,9 @@ fn contender(group: usize, n: usize) -> Contender {
         bytes: Bytes::gib(1 + n as u64 % 7),
         artifacts: 3,
         priority: Priority::try_from((n % 10) as u8).unwrap(),
-        deadline: n.is_multiple_of(3).then(|| now() + SignedDuration::from_secs(600 + n as i64)),
+        deadline: n
+            .is_multiple_of(3)
+            .then(|| now() + SignedDuration::from_secs(600 + n as i64)),
         submitted_at: before(3_600 - group as i64),
         attempt: 0,
         settled: false,
