@@ -83,9 +83,14 @@ impl<'g, 'a> Plan<'g, 'a> {
         self.each(group, |c| c.reject(code, reason));
     }
 
-    /// The verdicts so far, to say more in their reasons ([`Verdict::explain`]).
-    pub fn verdicts_mut(&mut self) -> impl Iterator<Item = &mut Verdict> {
-        self.decided.iter_mut().flatten().flatten()
+    /// The verdicts so far, each with its request, to say more in their reasons
+    /// ([`Verdict::explain`]).
+    pub fn verdicts_mut(&mut self) -> impl Iterator<Item = (&'a Request, &mut Verdict)> {
+        let groups = self.groups.iter().zip(&mut self.decided);
+        groups.flat_map(|(group, decided)| {
+            let members = group.members.iter().copied();
+            members.zip(decided.iter_mut().flatten())
+        })
     }
 
     /// The decision.

@@ -49,10 +49,10 @@ pub fn decide(set: &ConflictSet) -> Result<Decision, ResolverError> {
     plan.supersede_older();
     plan.merge_duplicates();
     plan.fit(order, "by priority, then by what the teams have used");
-    for verdict in plan.verdicts_mut() {
-        let waits = matches!(verdict.action, Action::Proceed(_) | Action::Defer(_));
-        let request = set.requests.iter().find(|c| waits && c.id == verdict.id);
-        if let Some(why) = request.and_then(|c| shares.why(c)) {
+    for (request, verdict) in plan.verdicts_mut() {
+        if matches!(verdict.action, Action::Proceed(_) | Action::Defer(_))
+            && let Some(why) = shares.why(request)
+        {
             verdict.explain(&why);
         }
     }
