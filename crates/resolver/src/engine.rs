@@ -22,8 +22,8 @@ const SETTINGS: &str = "1: fuel, epoch, canonical NaN, no relaxed SIMD, no GC, n
 /// leave three quarters of the smallest stack that a thread of ours has (2 MiB).
 pub(crate) const STACK_BYTES: usize = 512 * 1024;
 
-/// The most core instances of a component: what Python's runtime takes, twice.
-pub(crate) const MAX_INSTANCES: u32 = 64;
+/// The most core instances of a component: Python's runtime instantiates 38 modules.
+pub(crate) const MAX_INSTANCES: u32 = 100;
 /// The most memories of a component: one is common; adapters have another.
 pub(crate) const MAX_MEMORIES: u32 = 4;
 /// The most tables of a component.

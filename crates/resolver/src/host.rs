@@ -19,7 +19,7 @@ use crate::watchdog::Watchdog;
 use crate::{HostError, inspect, loader, output};
 
 /// Fuel of instantiation, which is charged apart: how much it takes differs with how
-/// memory is mapped. What Python's runtime takes, thirty times.
+/// memory is mapped. As much as a decision gets, of which toolchains use next to nothing.
 const INSTANTIATE_FUEL: u64 = 100_000_000;
 
 /// Wall time of instantiation. All toolchains we know initialise when they build, so that

@@ -357,12 +357,12 @@ fn what_is_no_component_is_refused_with_what_to_do() {
 
 #[test]
 fn a_component_of_too_many_parts_is_refused() {
-    let parts = "(core module)".repeat(65);
-    let nested = format!("(component {parts} {})", "(component)".repeat(65));
+    let parts = "(core module)".repeat(101);
+    let nested = format!("(component {parts} {})", "(component)".repeat(101));
     let findings = inspect(&wat::parse_str(nested).unwrap()).unwrap().findings;
     let messages: Vec<_> = findings.iter().map(|f| f.message.as_str()).collect();
-    assert!(messages.contains(&"expected at most 64 core modules, found 65"));
-    assert!(messages.contains(&"expected at most 64 nested components, found 65"));
+    assert!(messages.contains(&"expected at most 100 core modules, found 101"));
+    assert!(messages.contains(&"expected at most 100 nested components, found 101"));
 }
 
 #[test]
