@@ -3,10 +3,14 @@
 use futures::stream::{self, StreamExt, TryStreamExt};
 use model::{Code, DecisionId, DecisionRecord, Refusal, canonical_json};
 
-use crate::catalogue::{Answer, READS_AT_ONCE, query};
-use crate::ports::{Cursor, Index, SortKeys};
-use crate::records::{DecisionItem, InputItem, ShadowItem};
+use crate::catalogue::{Answer, READS_AT_ONCE, Tx, later, millis, query};
+use crate::ports::{Condition, Cursor, Index, SortKeys};
+use crate::records::{DecisionItem, InputItem, KEEP_DECISIONS_SECONDS, ShadowItem};
 use crate::{Control, Principal, keys};
+
+/// At most so many decisions are forgotten in one sweep: three items each, in one
+/// transaction.
+const FORGOTTEN_AT_ONCE: u32 = 30;
 
 impl Control {
     /// Decisions, newest first, at most `limit` (1 to 200), and where to go on. They are
@@ -62,6 +66,33 @@ impl Control {
             .value;
         let record = self.with_shadow(item).await?;
         Ok((record, canonical_json(&input.input)))
+    }
+
+    /// Forgets decisions that are older than they are kept.
+    pub(crate) async fn forget_decisions(&self) -> Answer<()> {
+        let kept_from = later(self.now(), -KEEP_DECISIONS_SECONDS);
+        // Ids sort by time.
+        let bound = DecisionId::from_parts(millis(kept_from), &[0; 10]);
+        let old = self
+            .first::<DecisionItem>(
+                Index::Gsi2,
+                keys::DECISIONS.to_owned(),
+                SortKeys::Between(String::new(), bound.to_string()),
+                FORGOTTEN_AT_ONCE,
+            )
+            .await?;
+        let mut tx = Tx::new();
+        for seen in old {
+            let id = seen.value.id();
+            for key in [
+                keys::decision(id),
+                keys::decision_input(id),
+                keys::decision_shadow(id),
+            ] {
+                tx.delete(key, Condition::None);
+            }
+        }
+        self.transact(tx).await
     }
 
     async fn with_shadow(&self, item: DecisionItem) -> Answer<DecisionRecord> {

@@ -49,7 +49,8 @@ use crate::ports::{Key, LedgerHead};
 use crate::{RestoreState, keys};
 
 pub(crate) use resolver::{
-    BindingRecord, DecisionItem, HistoryRecord, InputItem, ReleaseRecord, ShadowItem, clip,
+    BindingRecord, DecisionItem, HistoryRecord, InputItem, KEEP_DECISIONS_SECONDS, ReleaseRecord,
+    ShadowItem, clip,
 };
 
 /// A group, its members and where the run stands with them.

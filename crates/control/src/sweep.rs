@@ -10,7 +10,8 @@ const AT_ONCE: u32 = 100;
 
 impl Control {
     /// Ends sessions whose lease ran out; what they had claimed becomes open again.
-    /// Unpins what could not be unpinned before. To be called every few seconds, by any
+    /// Unpins what could not be unpinned before; forgets decisions whose time is over. To be
+    /// called every few seconds, by any
     /// number of processes.
     ///
     /// # Errors
@@ -51,6 +52,6 @@ impl Control {
                 self.transact(tx).await?;
             }
         }
-        Ok(())
+        self.forget_decisions().await
     }
 }

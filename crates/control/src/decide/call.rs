@@ -168,6 +168,18 @@ fn valid(set: &ConflictSet, decision: &Decision) -> Result<(), String> {
             reason.len()
         ));
     }
+    for verdict in &decision.verdicts {
+        // A code of the resolver's own, a colon, and the reason again.
+        if let model::Action::Reject { refusal } = &verdict.action
+            && refusal.message.len() > 2 * MAX_REASON_BYTES
+        {
+            return Err(format!(
+                "expected a refusal of at most {} bytes, found {}",
+                2 * MAX_REASON_BYTES,
+                refusal.message.len()
+            ));
+        }
+    }
     policy::check_decision(set, decision).map_err(|violation| violation.to_string())
 }
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use model::{
-    Binding, Decision, DecisionId, DecisionRecord, Limits, PastOutcome, PoolName, Release,
+    Action, Binding, Decision, DecisionId, DecisionRecord, Limits, PastOutcome, PoolName, Release,
     ShadowCall,
 };
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use crate::ports::Key;
 
 /// For how long a decision can be looked up and made again: a quarter, so that a new
 /// resolver can be tried on all of it. The ledger's leaf of it stays for ever.
-const KEEP_DECISIONS_SECONDS: i64 = 92 * 24 * 3600;
+pub(crate) const KEEP_DECISIONS_SECONDS: i64 = 92 * 24 * 3600;
 
 /// The largest record of a decision as JSON: below an item's 400 KB, with room for keys.
 const MAX_RECORD_BYTES: usize = 380_000;
@@ -113,12 +113,16 @@ impl DecisionItem {
 
 /// Shortens the reasons; what is done, and the digest of what was said, stay.
 fn shorten(decision: &mut Decision) {
-    let verdicts = decision.verdicts.iter_mut();
-    for reason in verdicts
-        .map(|verdict| &mut verdict.reason)
-        .chain([&mut decision.reason])
-    {
-        *reason = clip(reason, SHORT_REASON);
+    decision.reason = clip(&decision.reason, SHORT_REASON);
+    for verdict in &mut decision.verdicts {
+        verdict.reason = clip(&verdict.reason, SHORT_REASON);
+        if let Action::Reject { refusal } = &mut verdict.action {
+            refusal.message = clip(&refusal.message, SHORT_REASON);
+            refusal.field = refusal
+                .field
+                .as_deref()
+                .map(|field| clip(field, SHORT_REASON));
+        }
     }
 }
 
@@ -204,5 +208,83 @@ pub(crate) struct HistoryRecord {
 impl Record for HistoryRecord {
     fn key(&self) -> Key {
         keys::history(&self.pool)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Call, CallOutcome, CheckpointId, Code, EngineId, Refusal, Sha256, Verdict};
+
+    use super::*;
+
+    #[test]
+    fn the_largest_decision_fits_an_item_and_says_the_same() {
+        let verdicts = (0..=255).map(|n| Verdict {
+            id: CheckpointId::from_parts(n, &[7; 10]),
+            action: Action::Reject {
+                refusal: Refusal::new(Code::PolicyRefused, "\u{1}".repeat(1100)).at("x"),
+            },
+            reason: "\u{1}é".repeat(340),
+        });
+        let decision = Decision {
+            verdicts: verdicts.collect(),
+            reason: "\u{2}".repeat(1024),
+        };
+        let record = DecisionRecord {
+            id: DecisionId::from_parts(1, &[1; 10]),
+            at: Timestamp::UNIX_EPOCH,
+            pool: "main".parse().unwrap(),
+            library: "lib".parse().unwrap(),
+            groups: vec![model::GroupId::from_parts(1, &[1; 10]); 64],
+            contenders: 256,
+            input: Sha256([0; 32]),
+            scope: None,
+            resolver: None,
+            call: Call {
+                engine: EngineId {
+                    version: "x".to_owned(),
+                    compatibility: String::new(),
+                },
+                limits: Limits::DEFAULT,
+                outcome: CallOutcome::Decided,
+                fuel: None,
+                wall_us: 0,
+                decision: Some(decision.clone()),
+                output: None,
+            },
+            fallback: None,
+            decision,
+            shadow: None,
+        };
+        let mut other = record.clone();
+        other.decision.verdicts.pop();
+        for (record, same) in [(record, true), (other, false)] {
+            let item = DecisionItem::new(&record, false);
+            assert!(serde_json::to_string(&item).unwrap().len() < 390_000);
+            let kept = item.into_record(None);
+            assert!(policy::same_actions(&kept.decision, &record.decision));
+            let called = kept.call.decision.unwrap();
+            assert_eq!(called == kept.decision, same);
+        }
+        let small = DecisionItem::new(&tiny(), true);
+        assert_eq!(small.into_record(None), tiny());
+    }
+
+    fn tiny() -> DecisionRecord {
+        serde_json::from_value(serde_json::json!({
+            "id": "019b76da-a800-7000-8000-000000000000",
+            "at": "2026-01-01T00:00:00Z",
+            "pool": "main", "library": "lib", "groups": [], "contenders": 0,
+            "input": "00".repeat(32), "scope": null, "resolver": null,
+            "call": {
+                "engine": {"version": "native", "compatibility": ""},
+                "limits": Limits::DEFAULT, "outcome": "out_of_fuel", "fuel": 3, "wall_us": 1,
+                "decision": null, "output": null,
+            },
+            "fallback": "defer",
+            "decision": {"verdicts": [], "reason": "fallback"},
+            "shadow": null,
+        }))
+        .unwrap()
     }
 }

@@ -11,10 +11,13 @@
 mod agent;
 mod asl;
 mod capacity;
+mod chaos;
 mod conflicts;
 mod faults;
 mod machine;
+mod releases;
 mod requests;
+mod resolvers;
 mod simulation;
 mod spine;
 

@@ -31,12 +31,19 @@ struct Simulation {
     committed: BTreeSet<CheckpointId>,
     lives: u32,
     faults_left: u32,
+    /// A resolver that decides anything that is valid, and fails now and then, is bound.
+    chaos: bool,
 }
 
 impl Simulation {
-    async fn new(seed: u64) -> Result<Self, Box<dyn std::error::Error>> {
+    async fn new(seed: u64, chaos: bool) -> Result<Self, Box<dyn std::error::Error>> {
+        let stage = Stage::new(seed, VOLUMES, Bytes::mib(64), &SERVICES).await?;
+        if chaos {
+            crate::chaos::bind(&stage, seed).await?;
+        }
         Ok(Self {
-            stage: Stage::new(seed, VOLUMES, Bytes::mib(64), &SERVICES).await?,
+            stage,
+            chaos,
             random: ChaCha8Rng::seed_from_u64(seed),
             submitted: Vec::new(),
             ghosts: Vec::new(),
@@ -125,11 +132,12 @@ impl Simulation {
                 // Control planes keep nothing in memory that they could not lose.
                 self.stage.control = self.stage.world.control();
             }
-            92..95 => {
+            92..95 if !self.chaos || self.random.random_bool(0.7) => {
                 let seconds = self.random.random_range(1..50);
                 self.stage.world.clock.advance(Duration::from_secs(seconds));
                 let _ = self.stage.control.sweep().await;
             }
+            92..95 => crate::chaos::meddle(&self.stage, &mut self.random).await,
             95..98 => {
                 let happens = self.random.random_bool(0.5);
                 let n = self.random.random_range(0..3);
@@ -281,6 +289,9 @@ impl Simulation {
         for _ in 0..60 {
             self.stage.world.clock.advance(Duration::from_secs(61));
             self.stage.control.sweep().await?;
+            if self.chaos {
+                crate::chaos::repair(&self.stage).await?;
+            }
             self.stage.settle().await?;
             for n in 0..2 {
                 self.restart(n);
@@ -364,8 +375,12 @@ impl Simulation {
     }
 }
 
-async fn simulate(seed: u64, steps: u32) -> Result<Vec<At>, Box<dyn std::error::Error>> {
-    let mut simulation = Simulation::new(seed).await?;
+async fn simulate(
+    seed: u64,
+    steps: u32,
+    chaos: bool,
+) -> Result<Simulation, Box<dyn std::error::Error>> {
+    let mut simulation = Simulation::new(seed, chaos).await?;
     for step in 0..steps {
         simulation.step().await;
         if step % 8 == 0 {
@@ -375,25 +390,63 @@ async fn simulate(seed: u64, steps: u32) -> Result<Vec<At>, Box<dyn std::error::
     simulation.calm_down().await?;
     simulation.check().await;
     simulation.finale().await?;
-    let runs = simulation.stage.machine.runs.values();
-    Ok(runs.map(|run| run.at).collect())
+    Ok(simulation)
+}
+
+fn seeds(all: std::ops::Range<u64>) -> Result<Vec<u64>, std::num::ParseIntError> {
+    match std::env::var("SEED") {
+        Ok(seed) => Ok(vec![seed.parse()?]),
+        Err(_) => Ok(all.collect()),
+    }
 }
 
 #[tokio::test]
 async fn the_promises_hold_whatever_happens() -> Test {
-    let one = std::env::var("SEED").ok().map(|seed| seed.parse::<u64>());
-    let seeds = match one {
-        Some(seed) => vec![seed?],
-        None => (0..8).collect(),
-    };
     let mut ends: BTreeMap<At, u32> = BTreeMap::new();
-    for seed in seeds {
+    for seed in seeds(0..8)? {
         eprintln!("seed {seed}");
-        for at in simulate(seed, 600).await? {
-            *ends.entry(at).or_default() += 1;
+        for run in simulate(seed, 600, false)
+            .await?
+            .stage
+            .machine
+            .runs
+            .values()
+        {
+            *ends.entry(run.at).or_default() += 1;
         }
     }
     eprintln!("runs by their end: {ends:?}");
     assert!(ends.contains_key(&At::Committed));
+    Ok(())
+}
+
+/// Promise 5: whatever a resolver decides, nothing is lost, split or corrupted.
+#[tokio::test]
+async fn the_promises_hold_whatever_a_resolver_decides() -> Test {
+    let mut ends: BTreeMap<At, u32> = BTreeMap::new();
+    let mut outcomes: BTreeMap<String, u32> = BTreeMap::new();
+    for seed in seeds(0..8)? {
+        eprintln!("seed {seed}");
+        let simulation = simulate(seed, 600, true).await?;
+        for run in simulation.stage.machine.runs.values() {
+            *ends.entry(run.at).or_default() += 1;
+        }
+        crate::chaos::check_records(&simulation.stage, &mut outcomes).await?;
+    }
+    eprintln!("runs by their end: {ends:?}; outcomes: {outcomes:?}");
+    assert!(ends.contains_key(&At::Committed));
+    for seen in ["decided", "out_of_fuel", "invalid", "unavailable", "shadow"] {
+        assert!(outcomes.contains_key(seen), "no {seen}: {outcomes:?}");
+    }
+    for seen in [
+        "proceed",
+        "defer",
+        "reject",
+        "supersede",
+        "merge",
+        "fell back",
+    ] {
+        assert!(outcomes.contains_key(seen), "no {seen}: {outcomes:?}");
+    }
     Ok(())
 }
