@@ -90,16 +90,19 @@ build() {
 }
 built() { printf '%s\n' "$guests/$target/release/${1//-/_}.wasm"; }
 digest() { sha256sum <"$1" | cut -d ' ' -f 1; }
-# SHA-256 over the digests and names of all files that make up a guest: those of its package,
-# of the packages of this repository that it uses, and the contract. Cargo.lock is not among
-# them: each new guest changes it.
-sources() {
-    local packages
-    packages=$(cd "$plugins/${folder[$1]}" && cargo tree --quiet --locked --edges normal --prefix none --target "$target" |
+# The packages of this repository that a guest is made of, its own first among them.
+packages() {
+    local found
+    found=$(cd "$plugins/${folder[$1]}" && cargo tree --quiet --locked --edges normal --prefix none --target "$target" |
         sed -n "s|^.* (\\($root/[^)]*\\)).*\$|\\1|p" | sed "s|^$root/||" | sort -u)
-    [ -n "$packages" ] || fail "$1: cargo tree names no package of $root"
-    # shellcheck disable=SC2086 # a list of folders without spaces
-    (cd "$root" && find $packages plugins/wit -type f ! -path '*/target/*' ! -path '*/tests/*' ! -path '*/.*' \
+    [ -n "$found" ] || fail "$1: cargo tree names no package of $root"
+    printf '%s\n' "$found"
+}
+# SHA-256 over the digests and names of all files of these packages, and of the contract.
+# Cargo.lock is not among them: each new guest changes it.
+sources() {
+    # shellcheck disable=SC2046 # a list of folders without spaces
+    (cd "$root" && find $(packages "$1") plugins/wit -type f ! -path '*/target/*' ! -path '*/tests/*' ! -path '*/.*' \
         ! -name Cargo.lock ! -name '*.wasm' -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -d ' ' -f 1)
 }
 locked() { awk -v name="$1" '$1 == name' "$lock" 2>/dev/null || true; }
@@ -151,6 +154,10 @@ for name in "${names[@]}"; do
         say "$name: built; the fixture is of another toolchain ($with), bytes not compared"
     elif cmp -s "$fixture" "$out/$name.wasm"; then
         say "$name: the same bytes"
+    elif packages "$name" | grep -qv '^plugins/'; then
+        # Cargo names what lies outside of a workspace by its absolute path, and rustc's
+        # symbols, and so their order, follow.
+        say "$name: other bytes; it uses a package outside of plugins/, which makes them depend on the folder of the checkout"
     else
         wrong "$name: the same toolchain gives other bytes; run plugins/build.sh $name"
     fi
