@@ -4,6 +4,7 @@
 //! components/<sha256>.wasm          as it was handed in; its name is its identity
 //! compiled/<sha256>.<arch>.cwasm    native code made of it
 //! records/<sha256>.json             what belongs together, signed
+//! lock                              held by whoever publishes
 //! ```
 //!
 //! The directory is not trusted, the record is: nothing is loaded unless its digest stands
@@ -108,6 +109,9 @@ impl Store {
                 .collect(),
             at,
         };
+        // One at a time, whoever else publishes into this directory: else one's record could
+        // name another's code. Given back when the file is closed, however that comes.
+        let _turn = self.lock()?;
         // The first time counts: publishing the same again changes nothing.
         if let Ok(before) = self.record(record.component) {
             let same = Record {
@@ -215,6 +219,12 @@ impl Store {
             )));
         };
         host.load(&self.compiled_path(component, arch), expected)
+    }
+
+    fn lock(&self) -> Result<File, HostError> {
+        let path = self.directory.join("lock");
+        let locked = File::create(&path).and_then(|file| file.lock().map(|()| file));
+        locked.map_err(|source| HostError::Io { path, source })
     }
 
     /// True where everything that a record names is there and unharmed.

@@ -8,6 +8,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use jiff::{SignedDuration, Timestamp};
 use model::{CallOutcome, Limits, ResolverInfo, Sha256, canonical_json};
 use resolver::{Arch, Compiled, HostError, Record, Store, compile};
+use sha2::Digest as _;
 use tempfile::TempDir;
 
 use crate::{HOSTILE, host, set, sets};
@@ -35,6 +36,10 @@ fn compiled() -> &'static [Compiled] {
         };
         Arch::ALL.map(of).into()
     })
+}
+
+fn sha256(bytes: &[u8]) -> Sha256 {
+    Sha256(sha2::Sha256::digest(bytes).into())
 }
 
 struct Published {
@@ -136,6 +141,37 @@ fn those_who_publish_at_once_do_not_harm_each_other() {
     });
     let left = fs::read_dir(dir.path().join("compiled")).unwrap().count();
     assert_eq!(left, 2, "no temporary file stays");
+}
+
+#[test]
+fn a_record_never_names_the_code_of_somebody_who_published_at_once() {
+    let dir = TempDir::new().unwrap();
+    let component = std::thread::scope(|scope| {
+        let publish = |n: u8| {
+            // Each with other code for the other architecture, as other engines would make.
+            let store = Store::open(dir.path(), key(1)).unwrap();
+            let mut compiled = compiled().to_vec();
+            let other = compiled.iter_mut().find(|c| Some(c.arch) != Arch::native());
+            other.unwrap().code.push(n);
+            move || {
+                for _ in 0..3 {
+                    let added = store.add(HOSTILE, &compiled, &info(), sets::now());
+                    store.load(host(), added.unwrap().component).unwrap();
+                }
+                store.record(sha256(HOSTILE)).unwrap().component
+            }
+        };
+        let threads: Vec<_> = (0..3).map(|n| scope.spawn(publish(n))).collect();
+        let components = threads.into_iter().map(|thread| thread.join().unwrap());
+        components.last().unwrap()
+    });
+    let record = Store::open(dir.path(), key(1)).unwrap().record(component);
+    for (arch, expected) in record.unwrap().compiled {
+        let path = dir
+            .path()
+            .join(format!("compiled/{component}.{arch}.cwasm"));
+        assert_eq!(sha256(&fs::read(path).unwrap()), expected, "{arch}");
+    }
 }
 
 #[test]
