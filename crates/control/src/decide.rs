@@ -11,6 +11,11 @@
 //! decided anew, and the record of the first decision stays.
 //!
 //! No phase fails because of a resolver: whatever one does, the pool's fallback decides.
+//!
+//! A round holds the turn that commits of the same process take too, so a slow resolver
+//! delays them by its wall time (250 ms where nothing else was asked for, never more than
+//! two seconds) for each four sets of a round; one that is slow each time is in quarantine
+//! after five of them.
 
 mod call;
 mod record;

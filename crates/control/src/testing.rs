@@ -12,9 +12,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use model::work::{Inventory, SeenDrive};
 use model::{
-    ArtifactSource, Binding, Bytes, CallOutcome, CheckpointId, ConflictSet, Decision, LibraryId,
-    Limits, Pool, Refusal, Release, RestoreId, RetentionClass, Scope, Service, Sha256, Slot,
-    SlotKind,
+    ArtifactSource, Bytes, CheckpointId, LibraryId, Pool, RestoreId, RetentionClass, Service,
+    Sha256, Slot, SlotKind,
 };
 use serde_json::{Value, json};
 
@@ -579,40 +578,6 @@ impl World {
                 .collect::<Result<_, model::InvalidId>>()?,
             native_capacity: capacity,
         })
-    }
-
-    /// Publishes version 1.0.0 of a resolver that decides so, and binds it.
-    ///
-    /// # Errors
-    /// What the control plane refuses with.
-    pub async fn bind(
-        &self,
-        scope: &str,
-        name: &str,
-        decide: impl Fn(&ConflictSet) -> Result<Decision, CallOutcome> + Send + Sync + 'static,
-    ) -> Result<Binding, Box<dyn std::error::Error>> {
-        let control = self.control();
-        self.publish(name, decide).await?;
-        let scope = scope.parse::<Scope>()?;
-        Ok(control
-            .bind_resolver(&Principal::Operator, scope, name, None)
-            .await?)
-    }
-
-    /// Publishes version 1.0.0 of a resolver that decides so; its component is its name.
-    ///
-    /// # Errors
-    /// What the control plane refuses with.
-    pub async fn publish(
-        &self,
-        name: &str,
-        decide: impl Fn(&ConflictSet) -> Result<Decision, CallOutcome> + Send + Sync + 'static,
-    ) -> Result<Release, Refusal> {
-        self.resolvers.script(name.as_bytes(), decide);
-        let (component, limits) = (name.as_bytes().to_vec(), Limits::DEFAULT);
-        self.control()
-            .publish_resolver(&Principal::Operator, name, "1.0.0", component, limits)
-            .await
     }
 
     /// The JSON of a member with one artifact of that content.

@@ -6,16 +6,14 @@ mod verdicts;
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
-use model::{
-    Action, Bytes, Code, CopyNo, Deferred, LifecycleEvent, Pool, PoolName, Refusal, State,
-};
+use model::{Action, Bytes, Code, CopyNo, LifecycleEvent, Pool, PoolName, Refusal, State};
 use serde_json::{Value, json};
 
 use super::{Input, ended, illegal};
 use crate::books::Accounts;
-use crate::catalogue::{Answer, Seen, TRIES, Tx, query};
+use crate::catalogue::{self, Answer, Seen, TRIES, Tx, query};
 use crate::conflict::Gathered;
-use crate::decide::{Asking, Ruling};
+use crate::decide::{Asking, Ruling, whole_millis};
 use crate::place::{self, Candidate, Wanted};
 use crate::ports::{Condition, Index, Key, MAX_WRITES, SortKeys, Write};
 use crate::records::{GroupRecord, Part, UnpinRecord, VolumeLease, VolumeMeta};
@@ -222,7 +220,9 @@ impl Control {
             State::Staged => {
                 let waits = record.group.deferred.as_ref();
                 if let Some(deferred) = waits.filter(|deferred| deferred.until > self.now()) {
-                    return Ok(Found::Done(later(deferred)));
+                    // A clock ahead of this one would ask again and again.
+                    let soonest = catalogue::later(whole_millis(self.now()), 1);
+                    return Ok(Found::Done(later(deferred.until.max(soonest))));
                 }
                 true
             }
@@ -474,8 +474,8 @@ const fn parts(write: &Write) -> (&Key, bool, Condition) {
     }
 }
 
-fn later(deferred: &Deferred) -> Value {
-    json!({"outcome": "deferred", "until": deferred.until})
+fn later(until: jiff::Timestamp) -> Value {
+    json!({"outcome": "deferred", "until": until})
 }
 
 fn merged() -> Value {

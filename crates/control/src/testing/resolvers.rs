@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{
-    Bytes, Call, CallOutcome, Code, ConflictSet, Decision, EngineId, Limits, Refusal, ResolverInfo,
-    Sha256,
+    Binding, Bytes, Call, CallOutcome, Code, ConflictSet, Decision, EngineId, Limits, Refusal,
+    Release, ResolverInfo, Scope, Sha256,
 };
 
-use super::lock;
+use super::{World, lock};
+use crate::Principal;
 use crate::ports::{Published, Resolvers};
 
 type Decide = dyn Fn(&ConflictSet) -> Result<Decision, CallOutcome> + Send + Sync;
@@ -130,5 +131,41 @@ impl Resolvers for ScriptedResolvers {
                 .map(|decision| policy::digest(&policy::canonical_decision(decision))),
             decision,
         }
+    }
+}
+
+impl World {
+    /// Publishes version 1.0.0 of a resolver that decides so, and binds it.
+    ///
+    /// # Errors
+    /// What the control plane refuses with.
+    pub async fn bind(
+        &self,
+        scope: &str,
+        name: &str,
+        decide: impl Fn(&ConflictSet) -> Result<Decision, CallOutcome> + Send + Sync + 'static,
+    ) -> Result<Binding, Box<dyn std::error::Error>> {
+        let control = self.control();
+        self.publish(name, decide).await?;
+        let scope = scope.parse::<Scope>()?;
+        Ok(control
+            .bind_resolver(&Principal::Operator, scope, name, None)
+            .await?)
+    }
+
+    /// Publishes version 1.0.0 of a resolver that decides so; its component is its name.
+    ///
+    /// # Errors
+    /// What the control plane refuses with.
+    pub async fn publish(
+        &self,
+        name: &str,
+        decide: impl Fn(&ConflictSet) -> Result<Decision, CallOutcome> + Send + Sync + 'static,
+    ) -> Result<Release, Refusal> {
+        self.resolvers.script(name.as_bytes(), decide);
+        let (component, limits) = (name.as_bytes().to_vec(), Limits::DEFAULT);
+        self.control()
+            .publish_resolver(&Principal::Operator, name, "1.0.0", component, limits)
+            .await
     }
 }

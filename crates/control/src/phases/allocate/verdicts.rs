@@ -158,7 +158,8 @@ impl Control {
                     }
                     // A younger one is followed once an agent has it.
                     Some(_) => {
-                        let until = catalogue::later(self.now(), FOLLOW_AGAIN_SECONDS);
+                        let until =
+                            catalogue::later(whole_millis(self.now()), FOLLOW_AGAIN_SECONDS);
                         let reason = format!("waits for {into} to begin: {}", first.reason);
                         self.defer(own, until, &reason, plan);
                     }
@@ -206,7 +207,7 @@ impl Control {
             reason: reason.to_owned(),
             times,
         };
-        plan.answer = Ok(later(&deferred));
+        plan.answer = Ok(later(deferred.until));
         record.group.deferred = Some(deferred);
         plan.tx.replace(&record, own.version);
     }
