@@ -5,9 +5,11 @@
 //!   discrete-event simulation on LTO-9 mechanics.
 //! - [`mod@orchestrate`]: hundreds of concurrent checkpoints through the real stack and agent, as
 //!   separate processes, beside a plain write of the same bytes.
+//! - [`mod@resolver`]: what a decision costs when a WebAssembly component makes it, beside the
+//!   native policy.
 //!
 //! It **never** measures a copy of the code under test: `simulate` calls the agent's own batch
-//! policy and `simlib`'s timing model, `orchestrate` runs the `tapemark` command.
+//! policy and `simlib`'s timing model, `orchestrate` runs the `tapemark` command, `resolver` replays with the kit's own code.
 //!
 //! ```
 //! use bench::simulate::{self, Settings, workload::Workload};
@@ -24,6 +26,7 @@
 //! ```
 
 pub mod orchestrate;
+pub mod resolver;
 pub mod simulate;
 pub mod stats;
 pub mod table;

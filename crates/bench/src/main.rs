@@ -1,9 +1,10 @@
 //! `bench NAME [--json]`: runs one benchmark.
 
 use std::io::Write as _;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use bench::{orchestrate, simulate};
+use bench::{orchestrate, resolver, simulate};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
@@ -27,6 +28,37 @@ enum Bench {
     /// checkpoints of 1 MiB through the real stack, then ten times as many. Starts `tapemark up`
     /// in a temporary directory (30 GB of disk); builds it first under `cargo run`.
     Orchestrate(Orchestrate),
+    /// What a decision costs when a WebAssembly component makes it, beside the native policy:
+    /// cold, warm, and in bulk. Builds `tapemark` and two small binaries under `cargo run`.
+    Resolver(Resolver),
+}
+
+#[derive(clap::Args)]
+struct Resolver {
+    /// The component: it must decide as the native policy does.
+    #[arg(long, default_value = "plugins/fixtures/priority-deadline.wasm")]
+    component: PathBuf,
+    /// How many requests contend in each set.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
+    requests: u16,
+    /// How many decisions of each kind.
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    runs: u32,
+    /// How many records are replayed.
+    #[arg(long, default_value_t = 1_700_000)]
+    records: u64,
+    /// How many of them differ.
+    #[arg(long, default_value_t = 4_096, value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    distinct: u64,
+    /// How many threads replay.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    threads: u16,
+    /// The `tapemark` command, which compiles the component.
+    #[arg(long)]
+    tapemark: Option<PathBuf>,
+    /// Where decide_once and decide_natively lie; else beside this program.
+    #[arg(long)]
+    binaries: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -70,6 +102,21 @@ struct Simulate {
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     match cli.bench {
+        Bench::Resolver(args) => {
+            let settings = resolver::Settings {
+                component: args.component,
+                requests: args.requests.into(),
+                runs: args.runs as usize,
+                processes: 21,
+                records: args.records,
+                distinct: args.distinct,
+                threads: NonZeroUsize::new(args.threads.into()).unwrap_or(NonZeroUsize::MIN),
+                tapemark: args.tapemark,
+                binaries: args.binaries,
+            };
+            let report = resolver::resolver(&settings)?;
+            print(cli.json, &report, resolver::Report::to_text)
+        }
         Bench::Simulate(args) => {
             let mut settings = simulate::Settings {
                 seeds: args.seeds,

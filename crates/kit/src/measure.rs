@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use model::{Call, CallOutcome, ConflictSet, Limits, Sha256};
-use resolver::{Allocation, Host, HostError, Loaded, Prepared};
+#[cfg(feature = "compiler")]
+use resolver::Allocation;
+use resolver::{HostError, Prepared};
 use serde::Serialize;
 
 use crate::subject::Component;
@@ -69,6 +71,7 @@ pub enum MeasureError {
 ///
 /// # Errors
 /// [`MeasureError`].
+#[cfg(feature = "compiler")]
 pub fn measure(
     component: &[u8],
     limits: &Limits,
@@ -79,43 +82,57 @@ pub fn measure(
     let [on_demand, pooled] = Component::twins(component)?;
     let compile_ms = begun.elapsed().as_secs_f64() * 1e3;
     let load_us = load_us(component)?;
-    let mut measured = Vec::new();
-    for &requests in sizes {
-        let sets: Vec<Arc<ConflictSet>> = (0..runs.clamp(1, 64) as u64)
-            .map(|seed| Arc::new(policy::sample(seed, requests)))
-            .collect();
-        let mut fuel = Vec::new();
-        let mut known = |component: &Component| {
-            timed(&sets, runs, |set| {
-                let call = decide(component, set, Sha256([0; 32]), limits);
-                fuel.extend(call.fuel);
-                call
-            })
-            .map_err(|call| failed(requests, &call))
-        };
-        let fresh = known(&on_demand)?;
-        let pooled = known(&pooled)?;
-        let with_digest = timed(&sets, runs, |set| {
-            let input = Prepared::new(Arc::clone(set));
-            let (host, loaded): (&Host, &Loaded) = (&on_demand.host, &on_demand.loaded);
-            host.call_prepared(loaded, &input, limits)
-        })
-        .map_err(|call| failed(requests, &call))?;
-        fuel.sort_unstable();
-        measured.push(OfSize {
-            requests,
-            fuel: fuel.get(fuel.len() / 2).copied().unwrap_or(0),
-            fresh,
-            pooled,
-            with_digest,
-            native: native(&sets, runs),
-        });
-    }
+    let sizes = sizes
+        .iter()
+        .map(|requests| of_size(&on_demand, &pooled, limits, *requests, runs))
+        .collect::<Result<_, _>>()?;
     Ok(Measured {
         compile_ms,
         load_us,
         peak_bytes: peak_bytes(),
-        sizes: measured,
+        sizes,
+    })
+}
+
+/// Measures decisions on sampled sets of one size: `runs` for each way.
+///
+/// # Errors
+/// [`MeasureError::Failed`].
+pub fn of_size(
+    on_demand: &Component,
+    pooled: &Component,
+    limits: &Limits,
+    requests: usize,
+    runs: usize,
+) -> Result<OfSize, MeasureError> {
+    let sets: Vec<Arc<ConflictSet>> = (0..runs.clamp(1, 64) as u64)
+        .map(|seed| Arc::new(policy::sample(seed, requests)))
+        .collect();
+    let mut fuel = Vec::new();
+    let mut known = |component: &Component| {
+        timed(&sets, runs, |set| {
+            let call = decide(component, set, Sha256([0; 32]), limits);
+            fuel.extend(call.fuel);
+            call
+        })
+        .map_err(|call| failed(requests, &call))
+    };
+    let fresh = known(on_demand)?;
+    let pooled = known(pooled)?;
+    let with_digest = timed(&sets, runs, |set| {
+        let input = Prepared::new(Arc::clone(set));
+        let host = &on_demand.host;
+        host.call_prepared(&on_demand.loaded, &input, limits)
+    })
+    .map_err(|call| failed(requests, &call))?;
+    fuel.sort_unstable();
+    Ok(OfSize {
+        requests,
+        fuel: fuel.get(fuel.len() / 2).copied().unwrap_or(0),
+        fresh,
+        pooled,
+        with_digest,
+        native: native(&sets, runs),
     })
 }
 
@@ -174,6 +191,7 @@ fn times_of(mut times: Vec<f64>) -> Times {
     }
 }
 
+#[cfg(feature = "compiler")]
 fn load_us(component: &[u8]) -> Result<f64, MeasureError> {
     let mut times = Component::load_times(component, Allocation::OnDemand, 11)?;
     times.sort_by(f64::total_cmp);

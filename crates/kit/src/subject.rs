@@ -1,11 +1,14 @@
 //! What is tried and replayed: a component in its host, or the native policy.
 
+#[cfg(feature = "compiler")]
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use model::{Call, CallOutcome, ConflictSet, Decision, EngineId, Limits, ResolverInfo, Sha256};
 use resolver::{Allocation, Host, HostError, Loaded, Prepared};
+#[cfg(feature = "compiler")]
 use sha2::Digest as _;
 
 /// Something that decides conflict sets, each call as if it were the first.
@@ -43,6 +46,29 @@ pub struct Component {
     pub digest: Sha256,
 }
 
+impl Component {
+    /// Maps code that this project's compiler made of `component`, and whose digest is
+    /// `expected`.
+    ///
+    /// # Errors
+    /// As [`Host::load`].
+    pub fn load(
+        compiled: &Path,
+        expected: Sha256,
+        component: Sha256,
+        allocation: Allocation,
+    ) -> Result<Self, HostError> {
+        let host = Host::new(allocation)?;
+        let loaded = host.load(compiled, expected)?;
+        Ok(Self {
+            host,
+            loaded,
+            digest: component,
+        })
+    }
+}
+
+#[cfg(feature = "compiler")]
 impl Component {
     /// Compiles a component for a host of its own.
     ///
@@ -94,12 +120,14 @@ impl Component {
 }
 
 /// A component, compiled for this machine.
+#[cfg(feature = "compiler")]
 struct Compiled {
     file: tempfile::NamedTempFile,
     code: Sha256,
     component: Sha256,
 }
 
+#[cfg(feature = "compiler")]
 impl Compiled {
     fn new(component: &[u8]) -> Result<Self, HostError> {
         let arch = resolver::Arch::native()
@@ -120,16 +148,11 @@ impl Compiled {
 
     /// Into a host of its own. The code is mapped: it stays after the file is gone.
     fn load(&self, allocation: Allocation) -> Result<Component, HostError> {
-        let host = Host::new(allocation)?;
-        let loaded = host.load(self.file.path(), self.code)?;
-        Ok(Component {
-            host,
-            loaded,
-            digest: self.component,
-        })
+        Component::load(self.file.path(), self.code, self.component, allocation)
     }
 }
 
+#[cfg(feature = "compiler")]
 fn digest(bytes: &[u8]) -> Sha256 {
     Sha256(sha2::Sha256::digest(bytes).into())
 }
