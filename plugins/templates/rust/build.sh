@@ -12,7 +12,7 @@ unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
 # This linker writes components. Both toolchains bring it along.
 export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-component-ld
 # Panic messages name source files: not by where they lie on this machine.
-flags="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$PWD=/project"
+flags="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 if [ -d "$(rustc --print target-libdir --target $target)" ]; then
     export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="$flags"
     cargo build --quiet --release --target $target

@@ -32,6 +32,7 @@ export const policy = {
     const proceed = (group, reason) => {
       fates.set(group.id, [{ tag: "proceed", val: group.order }, reason]);
       for (const member of group.members) {
+        if (member.parent == null) continue;
         getOrAdd(ahead, follows(member), () => []).push(member.content);
       }
     };
@@ -75,8 +76,9 @@ function follows({ service, branch, parent }) {
 
 /** A request that goes ahead follows the same parent, with other content. */
 function forks(request, ahead) {
+  if (request.parent == null) return false;
   const contents = ahead.get(follows(request)) ?? [];
-  return request.parent != null && contents.some((content) => content !== request.content);
+  return contents.some((content) => content !== request.content);
 }
 
 function byOrderThenAge(a, b) {
