@@ -6,28 +6,34 @@ use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use kit::conformance::{Candidate, Settings, Status, conform};
 use kit::score::{Score, score};
+use kit::subject::Component;
 use model::{CallOutcome, ConflictSet, Decision, Limits, MAX_CONTENDERS, MAX_INPUT_BYTES};
 use policy::{canonical_set, priority_deadline, same_actions, sample};
-use resolver::{Allocation, Host, Loaded};
+use resolver::{Allocation, Host, Loaded, inspect};
 
 static HOST: LazyLock<Host> = LazyLock::new(|| Host::new(Allocation::OnDemand).unwrap());
 static GENETIC: LazyLock<Loaded> = LazyLock::new(|| loaded("genetic"));
 static LEARNED: LazyLock<Loaded> = LazyLock::new(|| loaded("learned"));
 
-fn loaded(name: &str) -> Loaded {
+fn component(name: &str) -> Vec<u8> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/fixtures");
-    let component = fs::read(fixtures.join(format!("{name}.wasm"))).unwrap();
-    HOST.load_component(&component).unwrap()
+    fs::read(fixtures.join(format!("{name}.wasm"))).unwrap()
 }
 
-/// Under the default fuel, with wall time enough for a busy machine.
+fn loaded(name: &str) -> Loaded {
+    HOST.load_component(&component(name)).unwrap()
+}
+
+/// The default fuel, with wall time enough for a busy machine.
+const LIMITS: Limits = Limits {
+    wall_ms: Limits::CAP.wall_ms,
+    ..Limits::DEFAULT
+};
+
 fn decide(loaded: &Loaded, set: &ConflictSet) -> (Decision, u64) {
-    let limits = Limits {
-        wall_ms: Limits::CAP.wall_ms,
-        ..Limits::DEFAULT
-    };
-    let call = HOST.call(loaded, set, &limits);
+    let call = HOST.call(loaded, set, &LIMITS);
     assert_eq!(call.outcome, CallOutcome::Decided);
     (call.decision.unwrap(), call.fuel.unwrap())
 }
@@ -83,6 +89,31 @@ fn learned_costs_less_than_the_default_over_many_sets() {
     assert!(found.weighted_tardiness < asked.weighted_tardiness);
     assert!(found.mounts < asked.mounts);
     assert_eq!(found.refused, asked.refused);
+}
+
+/// All of the kit's checks, corner sets with the largest integers among them.
+#[test]
+fn both_pass_the_conformance_kit() {
+    let settings = Settings {
+        limits: LIMITS,
+        ..Settings::full()
+    };
+    for name in ["genetic", "learned"] {
+        let component = component(name);
+        let twins = Component::twins(&component).unwrap();
+        let inspection = inspect(&component).unwrap();
+        let candidate = Candidate {
+            inspection: Some(&inspection),
+            subject: Ok(&twins[0]),
+            twin: Some(&twins[1]),
+        };
+        let report = conform(&candidate, &settings);
+        let bad = report
+            .checks
+            .iter()
+            .filter(|check| matches!(check.status, Status::Warn | Status::Fail));
+        assert_eq!(bad.count(), 0, "{name}: {:#?}", report.checks);
+    }
 }
 
 /// The search is bounded in steps: the largest sets stay below half of the default fuel.
