@@ -138,9 +138,13 @@ pub fn parse(line: u64, text: &[u8]) -> Result<Recorded, RecordsError> {
 ///
 /// # Errors
 /// [`RecordsError::Digest`].
-pub fn check_digest(line: u64, recorded: &Recorded) -> Result<(), RecordsError> {
-    let found = policy::digest(&policy::canonical_set(&recorded.input));
-    let expected = recorded.record.input;
+pub fn check_digest(
+    line: u64,
+    record: &DecisionRecord,
+    input: &ConflictSet,
+) -> Result<(), RecordsError> {
+    let found = policy::digest(&policy::canonical_set(input));
+    let expected = record.input;
     if found == expected {
         return Ok(());
     }

@@ -31,8 +31,8 @@ pub struct Settings {
     pub threads: NonZeroUsize,
     /// How many differences are kept for the report; all are counted.
     pub keep: usize,
-    /// Whether each input's digest is compared with its record's. Without it, a file that
-    /// was edited looks like a resolver that changed.
+    /// Whether the digest of each input that is decided otherwise is compared with its
+    /// record's. Without it, a file that was edited looks like a resolver that changed.
     pub check_inputs: bool,
 }
 
@@ -117,9 +117,6 @@ fn again(
     component: Option<model::Sha256>,
     settings: &Settings,
 ) -> Result<Replayed, crate::records::RecordsError> {
-    if settings.check_inputs {
-        check_digest(line, &recorded)?;
-    }
     let Recorded { record, input } = recorded;
     let input = Arc::new(input);
     let limits = settings.limits.unwrap_or(record.call.limits);
@@ -155,6 +152,10 @@ fn again(
             Degree::Action => Cause::Action,
         }
     };
+    // A digest takes longer than a decision. What is decided as before needs none.
+    if settings.check_inputs && cause != Cause::Same {
+        check_digest(line, &record, &input)?;
+    }
     let mut changes = difference.changes;
     let more = changes.len().saturating_sub(Diff::CHANGES);
     changes.truncate(Diff::CHANGES);

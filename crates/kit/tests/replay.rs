@@ -237,7 +237,9 @@ fn the_first_wrong_line_is_named_whatever_thread_meets_it() {
 #[test]
 fn an_edited_input_is_told_from_a_resolver_that_changed() {
     let mut all = recorded(3);
-    all[2].input.contenders[0].attempt += 1;
+    for c in &mut all[2].input.contenders {
+        c.priority = model::Priority::try_from(9 - c.priority.get()).unwrap();
+    }
     let error = run(&lines(&all), &Native::PRIORITY_DEADLINE, 1).unwrap_err();
     assert!(
         matches!(error, RecordsError::Digest { line: 3, .. }),
