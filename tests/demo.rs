@@ -45,6 +45,18 @@ fn a_small_demo_proves_every_byte() {
     ] {
         assert_eq!(report[key], expected, "{key} in {report}");
     }
+    // All conflicts are decided by the default resolver, and the shadow sees all of them.
+    let decided = &report["decided"];
+    assert_eq!(decided["fallbacks"], 0, "{decided}");
+    let by = decided["by"].as_object().unwrap();
+    assert!(
+        by.keys().all(|name| name.starts_with("priority-deadline@")),
+        "{decided}"
+    );
+    assert_eq!(decided["shadow"]["decided"], decided["decisions"]);
+    assert!(decided["fuel"]["p50"].as_f64().unwrap() > 0.0);
+    let example = &decided["shadow"]["example"]["requests"][0];
+    assert_ne!(example["live"]["action"], example["shadow"]["action"]);
     assert!(report["bytes"].as_u64().unwrap() > 0);
     assert!(report["volumes"].as_u64().unwrap() > 0);
     assert!(report["seconds"].as_f64().unwrap() > 0.0);

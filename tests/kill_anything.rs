@@ -89,7 +89,7 @@ fn check_all(stack: &Stack, all: &[Submitted]) {
     }
     let ledger = stack.run(["ledger", "verify"]).ok();
     assert_eq!(ledger["verified"], true);
-    assert_eq!(ledger["size"], all.len());
+    assert_eq!(ledger["committed"], all.len());
 
     // The tape says the same as the catalogue, at the same places: what was there before
     // the kill was not written over.
@@ -179,7 +179,7 @@ fn everything_dies_again_and_again_while_work_comes_in() {
     for committed in [1, 3, 5] {
         stack.until(&format!("{committed} commits"), || {
             let head = stack.run(["ledger", "verify"]);
-            (head.code == 0 && head.json["size"].as_u64()? >= committed).then_some(())
+            (head.code == 0 && head.json["committed"].as_u64()? >= committed).then_some(())
         });
         stack.kill_and_restart();
     }

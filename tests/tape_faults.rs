@@ -61,7 +61,7 @@ fn survives(faults: Value, trace: &str) {
     }
     let ledger = stack.run(["ledger", "verify"]).ok();
     assert_eq!(ledger["verified"], true);
-    assert_eq!(ledger["size"], services.len());
+    assert_eq!(ledger["committed"], services.len());
 }
 
 #[test]

@@ -14,6 +14,8 @@ use crate::failure::{Failure, No};
 
 /// How long an answer may take: longer than the API gives itself.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
+/// How long publishing may take: longer than the API gives itself.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(330);
 /// The longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a question is asked again when nobody answers.
@@ -116,6 +118,50 @@ impl Client {
         Ok((status, bytes))
     }
 
+    /// Publishes a component. Not asked again by itself: compiling may take minutes.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub(crate) async fn publish(
+        &self,
+        name: &str,
+        version: &str,
+        limits: &model::Limits,
+        component: Vec<u8>,
+    ) -> Result<model::Release, Failure> {
+        let mut url = reqwest::Url::parse(&self.connection.url)?;
+        url.path_segments_mut()
+            .map_err(|()| Failure::no(Code::Internal, "expected a URL with a path, found none"))?
+            .pop_if_empty()
+            .extend(["resolvers", "components", name, version]);
+        url.query_pairs_mut()
+            .append_pair("limits", &serde_json::to_string(limits)?);
+        let mut request = self
+            .http
+            .put(url)
+            .header("content-type", "application/wasm")
+            .timeout(PUBLISH_TIMEOUT)
+            .body(component);
+        if let Some(token) = &self.connection.token {
+            request = request.bearer_auth(token);
+        }
+        let response = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let answer = response.bytes().await.unwrap_or_default();
+        if status.is_success() {
+            return serde_json::from_slice(&answer).map_err(|error| {
+                Failure::no(
+                    Code::Internal,
+                    format!("{name}: expected a release, found {error}"),
+                )
+            });
+        }
+        Err(refused_with(name, status, &answer))
+    }
+
     /// Begins the download of a restored artifact.
     ///
     /// # Errors
@@ -142,21 +188,8 @@ impl Client {
             return Ok(response);
         }
         let status = response.status();
-        let answer: Value = response.json().await.unwrap_or_default();
-        let list: Vec<No> = answer["errors"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .flat_map(reasons)
-            .collect();
-        Err(if list.is_empty() {
-            Failure::no(
-                Code::Internal,
-                format!("{name}: expected its bytes, found HTTP {status}"),
-            )
-        } else {
-            Failure::Refused(list)
-        })
+        let answer = response.bytes().await.unwrap_or_default();
+        Err(refused_with(name, status, &answer))
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
@@ -168,6 +201,25 @@ impl Client {
             "{}: expected an answer, found none: {cause}",
             self.connection.url
         ))
+    }
+}
+
+/// What an answer outside of GraphQL says that did not do what was asked.
+fn refused_with(what: &str, status: StatusCode, answer: &[u8]) -> Failure {
+    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+    let list: Vec<No> = answer["errors"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .flat_map(reasons)
+        .collect();
+    if list.is_empty() {
+        Failure::no(
+            Code::Internal,
+            format!("{what}: expected it done, found HTTP {status} without a reason"),
+        )
+    } else {
+        Failure::Refused(list)
     }
 }
 

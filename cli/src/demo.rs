@@ -8,6 +8,7 @@ mod check;
 mod files;
 mod load;
 mod report;
+mod resolvers;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -152,6 +153,7 @@ async fn carry_out(
     place: &Path,
 ) -> Result<Report, Failure> {
     let mut sent = Sent::default();
+    resolvers::begin(client, running.library.as_str()).await?;
     load::contend(client, plan, &mut sent).await?;
     running.agent.start();
     load::everything(out, client, running, plan, &mut sent).await?;
@@ -159,6 +161,7 @@ async fn carry_out(
     let mut report = Report::of(&sent, &settled);
     report.ledger_verified = check::ledger(client).await?;
     report.times(check::phases(client, &settled, random).await?);
+    report.decided = resolvers::decided(client).await?;
     report.volumes = check::volumes_used(client).await?;
     let checked = check::restore(out, client, plan, &sent, &settled, random, place).await?;
     report.restored = checked.restored;

@@ -7,6 +7,7 @@ mod agent;
 mod args;
 mod client;
 mod command;
+mod compiler;
 mod connection;
 mod demo;
 mod failure;

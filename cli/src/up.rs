@@ -3,6 +3,7 @@
 
 mod child;
 mod files;
+mod resolvers;
 #[cfg(feature = "s3")]
 mod s3;
 mod setup;
@@ -55,11 +56,14 @@ struct Names {
 }
 
 impl Names {
-    fn new() -> Result<Self, Failure> {
+    fn of(setup: &Setup) -> Result<Self, Failure> {
         Ok(Self {
             agent: "agent-1".parse()?,
             library: "lib-1".parse()?,
-            pool: "main".parse()?,
+            pool: match &setup.pool {
+                Some(pool) => pool.clone(),
+                None => "main".parse()?,
+            },
         })
     }
 }
@@ -70,6 +74,8 @@ pub(crate) struct Running {
     pub(crate) url: String,
     /// The operator's token.
     pub(crate) token: String,
+    /// The library's name.
+    pub(crate) library: LibraryId,
     /// The agent's process.
     pub(crate) agent: AgentProcess,
     /// The control plane, for measurements.
@@ -93,7 +99,7 @@ pub(crate) async fn up(out: &Out, data_dir: PathBuf, args: UpArgs) -> Result<(),
     let setup = files::last_setup(&data_dir)?.with(args)?;
     let running = start(&data_dir, &setup).await?;
     if let Some(reserve) = reserve {
-        keep_free(&running.control, Bytes(reserve.0)).await?;
+        keep_free(&running.control, &setup, Bytes(reserve.0)).await?;
     }
     let keeping = keep_once_proven(&running, &setup);
     if !no_agent {
@@ -140,9 +146,13 @@ pub(crate) async fn up(out: &Out, data_dir: PathBuf, args: UpArgs) -> Result<(),
 }
 
 /// Sets what the pool keeps free on each volume; the pool of a first start has it already.
-async fn keep_free(control: &control::Control, reserve: Bytes) -> Result<(), Failure> {
+async fn keep_free(
+    control: &control::Control,
+    setup: &Setup,
+    reserve: Bytes,
+) -> Result<(), Failure> {
     let who = Principal::Operator;
-    let pool = control.pool(&who, &Names::new()?.pool).await?;
+    let pool = control.pool(&who, &Names::of(setup)?.pool).await?;
     if pool.reserve != reserve {
         control.put_pool(&who, Pool { reserve, ..pool }).await?;
     }
@@ -189,7 +199,7 @@ fn watch_inventory(router: Router) -> (Router, watch::Receiver<bool>) {
 /// # Errors
 /// As [`up`].
 pub(crate) async fn start(data_dir: &Path, setup: &Setup) -> Result<Running, Failure> {
-    let names = Names::new()?;
+    let names = Names::of(setup)?;
     let listener = TcpListener::bind(setup.listen).await.map_err(|error| {
         Failure::Usage(format!(
             "--listen: expected {} to be free: {error}",
@@ -211,6 +221,7 @@ pub(crate) async fn start(data_dir: &Path, setup: &Setup) -> Result<Running, Fai
     config.allowed_roots = setup.allow_root.clone();
     config.agents = vec![names.agent.clone()];
     config.s3 = s3_source(setup).await?;
+    config.resolvers = Some(resolvers::setup());
     let stack = Stack::start(config).await?;
     let data_dir = data_dir.canonicalize()?;
     let tokens = FileTokens::open(data_dir.join("tokens.json"))?;
@@ -246,6 +257,7 @@ pub(crate) async fn start(data_dir: &Path, setup: &Setup) -> Result<Running, Fai
     Ok(Running {
         url,
         token,
+        library: names.library,
         agent: AgentProcess::new(agent_file, &data_dir),
         control: stack.control.clone(),
         inventory,

@@ -23,6 +23,11 @@ pub(crate) enum LedgerCommand {
     Verify,
 }
 
+/// True for the leaf of a committed checkpoint: the others are of decisions.
+fn is_commit(leaf: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(leaf).is_ok_and(|leaf| leaf["event"] == "committed")
+}
+
 async fn head(client: &Client) -> Result<LedgerHead, Failure> {
     client
         .ask(
@@ -61,6 +66,7 @@ pub(crate) async fn ledger(
     };
     let bar = out.count_bar("leaves", said.size);
     let mut found = HashChain.empty();
+    let mut committed = 0_u64;
     while found.size < claimed.size {
         let first = PAGE.min(claimed.size - found.size);
         let query =
@@ -77,6 +83,7 @@ pub(crate) async fn ledger(
         }
         for leaf in leaves.iter().take(first as usize) {
             found = HashChain.append(&found, leaf.as_bytes());
+            committed += u64::from(is_commit(leaf));
         }
         bar.set_position(found.size);
     }
@@ -84,10 +91,12 @@ pub(crate) async fn ledger(
     verify_chain(&HashChain, &found, [], &claimed)
         .map_err(|refusal| Failure::Mismatch(vec![No::from(refusal)]))?;
     out.show(
-        &json!({ "size": said.size, "root": said.root, "verified": true }),
+        &json!({
+            "size": said.size, "committed": committed, "root": said.root, "verified": true,
+        }),
         |style| {
             format!(
-                "{} {} leaves lead to root {}\n",
+                "{} {} leaves, {committed} of them commits, lead to root {}\n",
                 style.green("verified"),
                 said.size,
                 said.root

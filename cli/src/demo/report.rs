@@ -8,10 +8,11 @@ use serde::Serialize;
 
 use super::check::Phases;
 use super::load::{Plan, Sent, Settled};
+use super::resolvers::Decided;
 use crate::failure::{Failure, No};
 use crate::out::{Style, bytes, table};
 
-/// Half of the values are at most `p50`, 99 % at most `p99`; in seconds.
+/// Half of the values are at most `p50`, 99 % at most `p99`; in seconds unless said otherwise.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(super) struct Quantiles {
     pub(super) p50: f64,
@@ -19,7 +20,7 @@ pub(super) struct Quantiles {
 }
 
 impl Quantiles {
-    fn of(mut values: Vec<f64>) -> Self {
+    pub(super) fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         // The smallest value that is not below the share asked for (nearest rank).
         let at = |share: f64| {
@@ -68,6 +69,8 @@ pub(super) struct Report {
     pub(super) agent_kills: u32,
     /// True where the leaves of the log lead to its head.
     pub(super) ledger_verified: bool,
+    /// Who decided conflicts, and what another resolver would have done.
+    pub(super) decided: Decided,
     /// What did not go as it must.
     pub(super) failed: Vec<String>,
     /// Where everything is, where it was to be kept.
@@ -158,6 +161,7 @@ impl Report {
             forks + wrong,
         );
         expect("kills of the agent", 1, self.agent_kills as usize);
+        self.decided.judge(&mut self.failed);
         if !self.ledger_verified {
             self.failed
                 .push("ledger: its leaves do not lead to its head".to_owned());
@@ -196,6 +200,7 @@ impl Report {
                 style.red(no)
             }
         };
+        rows.extend(self.decided.rows());
         rows.extend([
             [
                 "groups committed".to_owned(),
@@ -240,6 +245,7 @@ impl Report {
         ]);
         let rows: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
         let mut text = table(style, &["TAPEMARK DEMO", ""], &rows);
+        text.push_str(&self.decided.example(style));
         if let Some(kept) = &self.kept {
             text.push_str(&format!("kept in {}\n", kept.display()));
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
-use model::Bytes;
+use model::{Bytes, PoolName};
 use serde::{Deserialize, Serialize};
 use tapemark_agent::Timing;
 
@@ -57,6 +57,9 @@ pub(crate) struct UpArgs {
     /// Another S3 endpoint than AWS's own
     #[arg(long, value_name = "URL", requires = "s3")]
     pub(crate) s3_endpoint: Option<String>,
+    /// The pool that the first start makes for all cartridges [default: main]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pool: Option<PoolName>,
     /// Do not start the agent
     #[arg(long)]
     pub(crate) no_agent: bool,
@@ -119,6 +122,8 @@ pub(crate) struct Setup {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) faults: Option<PathBuf>,
     pub(crate) timing: Timing,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pool: Option<PoolName>,
     pub(crate) s3: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) s3_endpoint: Option<String>,
@@ -135,6 +140,7 @@ impl Default for Setup {
             reserve: None,
             faults: None,
             timing: Timing::Off,
+            pool: None,
             s3: false,
             s3_endpoint: None,
         }
@@ -183,6 +189,7 @@ impl Setup {
             )));
         }
         self.timing = args.timing.unwrap_or(self.timing);
+        self.pool = args.pool.or(self.pool);
         if args.s3 {
             self.s3 = true;
             self.s3_endpoint = args.s3_endpoint;

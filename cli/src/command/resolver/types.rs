@@ -79,6 +79,29 @@ pub(super) struct Release {
     pub(super) withdrawn_at: Option<String>,
 }
 
+impl From<model::Release> for Release {
+    fn from(release: model::Release) -> Self {
+        Self {
+            name: release.id.name,
+            version: release.id.version,
+            component: release.id.component.to_hex(),
+            summary: release.info.summary,
+            bytes: release.bytes,
+            engine: release.engine.version,
+            compatibility: release.engine.compatibility,
+            limits: Limits {
+                fuel: release.limits.fuel,
+                wall_ms: release.limits.wall_ms,
+                memory: release.limits.memory,
+                table_elements: release.limits.table_elements,
+                hostcall_fuel: release.limits.hostcall_fuel,
+            },
+            published_at: release.published_at.to_string(),
+            withdrawn_at: release.withdrawn_at.map(|at| at.to_string()),
+        }
+    }
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Shadow {
     pub(super) release: ReleaseRef,

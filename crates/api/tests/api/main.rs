@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod answers;
+mod resolvers;
 mod support;
 mod transport;
