@@ -12,11 +12,13 @@ mod client;
 mod cursor;
 mod dynamo;
 mod encode;
+mod objects;
 mod requests;
 mod s3;
 pub mod schema;
 
 pub use client::{Backoff, Connection, REQUESTS_AT_ONCE, table_retries, table_timeouts};
 pub use dynamo::DynamoTable;
+pub use objects::{Place, S3Objects};
 pub use requests::Requests;
 pub use s3::ArtifactStore;

@@ -49,7 +49,7 @@ impl ArtifactStore {
             .checksum_mode(ChecksumMode::Enabled)
             .send()
             .await
-            .map_err(|error| explain(&error, bucket, key, version))?;
+            .map_err(|error| explain(&error, bucket, key, Some(version)))?;
         let size = head
             .content_length()
             .and_then(|length| u64::try_from(length).ok());
@@ -83,21 +83,32 @@ impl ArtifactStore {
             .version_id(version)
             .send()
             .await
-            .map_err(|error| explain(&error, bucket, key, version))?;
+            .map_err(|error| explain(&error, bucket, key, Some(version)))?;
         Ok(Box::new(SyncIoBridge::new(object.body.into_async_read())))
     }
 }
 
 /// A digest of the whole object: base64 of 32 bytes. Multipart uploads have a composite
 /// digest (`…-7`), which says nothing of the whole.
-fn whole_object_digest(text: &str) -> Option<Sha256> {
+pub(crate) fn whole_object_digest(text: &str) -> Option<Sha256> {
     let bytes = base64::engine::general_purpose::STANDARD
         .decode(text)
         .ok()?;
     Some(Sha256(bytes.try_into().ok()?))
 }
 
-fn explain<E>(error: &SdkError<E>, bucket: &str, key: &str, version: &str) -> ObjectError
+/// A digest as S3 writes it.
+pub(crate) fn digest_text(digest: Sha256) -> String {
+    base64::engine::general_purpose::STANDARD.encode(digest.0)
+}
+
+/// What an error of S3 means to the one who asked.
+pub(crate) fn explain<E>(
+    error: &SdkError<E>,
+    bucket: &str,
+    key: &str,
+    version: Option<&str>,
+) -> ObjectError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
@@ -113,7 +124,11 @@ where
         )
         || (status == Some(400) && error.code().is_none());
     if missing {
-        ObjectError::Missing(format!("s3://{bucket}/{key}?versionId={version}"))
+        let version = version.map(|version| format!("?versionId={version}"));
+        ObjectError::Missing(format!(
+            "s3://{bucket}/{key}{}",
+            version.unwrap_or_default()
+        ))
     } else {
         ObjectError::Unavailable(DisplayErrorContext(error).to_string())
     }
