@@ -1,24 +1,67 @@
 //! The control plane's ports on AWS: the table on DynamoDB, objects on S3.
 //!
+//! It knows how AWS is asked, how often, and what its errors mean. It never holds a
+//! business rule: what a missing object means for a checkpoint, or who wins a race for an
+//! item, is `control`'s to say.
+//!
 //! ```no_run
-//! # async fn example() -> Result<(), control::ports::ObjectError> {
-//! let store = aws::ArtifactStore::connect(&aws::Connection::default()).await;
-//! let info = store.head("releases", "payments/app.tar", "3HL4kqtJlcpXroDTDmJ").await?;
-//! println!("{} bytes", info.size);
+//! use aws::{Connection, DynamoTable};
+//! use control::ports::{Condition, Item, Key, Table, Write};
+//!
+//! # async fn example() -> Result<(), control::ports::TableError> {
+//! let table = DynamoTable::connect(&Connection::default(), "tapemark").await;
+//! let key = Key::new("TAPE#A00001L9", "LEASE");
+//! let lease = Item { key: key.clone(), version: 0, gsi1: None, gsi2: None,
+//!     expires_at: None, body: 1.into() };
+//! table.transact(vec![Write::Put(lease, Condition::Absent)]).await?;
+//! assert_eq!(table.get(&key).await?.map(|item| item.version), Some(1));
 //! # Ok(()) }
 //! ```
+//!
+//! # What differs from one machine
+//!
+//! [`DynamoTable`] keeps the contract of `control::ports::Table` with two exceptions that
+//! no emulator shows. A query of the table reads each item as committed, but not all of
+//! them at one moment; a get is of one moment. And an index is **behind** the table:
+//! milliseconds as a rule, without a bound (developer guide, *Data synchronization between
+//! tables and global secondary indexes*). What the control plane asks of its indexes:
+//!
+//! | who asks | index | behind by some writes |
+//! |---|---|---|
+//! | lists of services, checkpoints, decisions, releases, volumes, drives | 1, 2 | harmless: shown late |
+//! | `sweep`: leases that ran out | 2 | harmless: looks at each beat again by its key |
+//! | `claim`, `open_session`: open work, volumes that wait, drives that hold volumes | 1 | harmless: each claim and grant has conditions on the table; new work may wait for one more poll |
+//! | `inventory`: volumes of the library | 1 | harmless: each is read again by its key, the next inventory catches up |
+//! | validate: room in the pool | 2 | harmless: an estimate, allocate decides |
+//! | allocate: volumes that take more | 2 | harmless for room, which the accounts decide; a volume gone bad meanwhile is left again by its session |
+//! | **`gather`: open requests and the newest commit of a lineage, requests of the same content** | 1, 2 | **wrong**: of two requests that contend neither sees the other, both are written |
+//! | **`reopen_claimed`: work claimed under a fence that is over** | 1 | **wrong**: an item claimed just before stays claimed for ever; one opened just before is asked for in a loop until the index shows it |
+//! | **`fail_open`: open work of a volume in doubt** | 1 | **wrong**: missed items are failed only when a session asks for them, those just failed are asked for in a loop |
+//! | **`release` without a version, `bind` by name** | 2 | **wrong for its caller**: not found right after it was published |
+//!
+//! The last four have to ask the table, by partitions of its own, before they may run on
+//! DynamoDB.
 
 mod client;
+#[cfg(feature = "table")]
 mod cursor;
+#[cfg(feature = "table")]
 mod dynamo;
+#[cfg(feature = "table")]
 mod encode;
 mod objects;
+#[cfg(feature = "table")]
 mod requests;
 mod s3;
+#[cfg(feature = "table")]
 pub mod schema;
 
-pub use client::{Backoff, Connection, REQUESTS_AT_ONCE, table_retries, table_timeouts};
+pub use client::Connection;
+#[cfg(feature = "table")]
+pub use client::{Backoff, REQUESTS_AT_ONCE, table_retries, table_timeouts};
+#[cfg(feature = "table")]
 pub use dynamo::DynamoTable;
 pub use objects::{Place, S3Objects};
+#[cfg(feature = "table")]
 pub use requests::Requests;
 pub use s3::ArtifactStore;

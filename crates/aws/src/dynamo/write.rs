@@ -11,6 +11,7 @@ use control::ports::{Condition, Item, Key, TableError, Write};
 
 use super::fault::{Fault, explain, fault};
 use super::{DynamoTable, Expression, expression, names};
+use crate::client::TABLE_ATTEMPTS;
 use crate::encode::{self, Attributes, check_key, number, text};
 use crate::requests::count;
 use crate::schema::{BODY, EXPIRES, EXPIRES_EXACT, GSI1, GSI2, VERSION, WRITER};
@@ -126,8 +127,8 @@ impl DynamoTable {
         if write.kind == Kind::Check {
             return self.check(write).await;
         }
-        // True once a request had no answer: it may have been done.
-        let mut unsure = false;
+        // Requests without an answer: they may have been done.
+        let mut silent = 0;
         let mut attempt = 0;
         loop {
             let answer = match (write.kind, write.item()) {
@@ -142,7 +143,7 @@ impl DynamoTable {
             match failure.fault {
                 Fault::Condition if failure.is_by(token) => return Ok(()),
                 // Ours may have been there before the one that is there now.
-                Fault::Condition if unsure => {
+                Fault::Condition if silent > 0 => {
                     return Err(TableError::Unavailable(format!(
                         "{}/{} was written meanwhile, and an answer was lost",
                         write.key.pk, write.key.sk
@@ -150,13 +151,14 @@ impl DynamoTable {
                 }
                 Fault::Condition => return failure.conflict(write),
                 Fault::Contended | Fault::Throttled => {}
-                Fault::Silent => unsure = true,
+                Fault::Silent if silent + 1 >= TABLE_ATTEMPTS => return Err(failure.error),
+                Fault::Silent => silent += 1,
                 Fault::Limit | Fault::Refused => return Err(failure.error),
             }
             attempt += 1;
             if attempt >= self.backoff.attempts {
                 return match failure.fault {
-                    Fault::Contended if !unsure => Err(TableError::Conflict {
+                    Fault::Contended if silent == 0 => Err(TableError::Conflict {
                         write: write.at,
                         old: self.read(&write.key).await?.map(Box::new),
                     }),

@@ -336,6 +336,33 @@ async fn what_cannot_be_had_is_unavailable_and_not_asked_for_again() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_answers_is_asked_three_times_and_then_nobody_knows() {
+    let (table, script, direct) = behind_proxy().await;
+    let silent = || Fault::Refuse(500, "InternalServerError", json!({}));
+    let two = || {
+        vec![
+            put("1", "x", Condition::Absent),
+            put("2", "x", Condition::Absent),
+        ]
+    };
+    for (operation, writes) in [
+        ("PutItem", two()[..1].to_vec()),
+        ("TransactWriteItems", two()),
+    ] {
+        for _ in 0..3 {
+            script.next(operation, silent());
+        }
+        let unknown = table.transact(writes).await;
+        assert!(
+            matches!(unknown, Err(TableError::Unavailable(_))),
+            "{operation}: {unknown:?}"
+        );
+        assert_eq!(script.seen().len(), 3, "{operation}");
+    }
+    assert_eq!(found(&direct, "1").await, None);
+}
+
 /// What it costs is what the bill is made of.
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_by_themselves_are_no_transactions() {

@@ -89,16 +89,28 @@ pub(crate) const QUICK: Backoff = Backoff {
     cap: Duration::ZERO,
 };
 
-/// An empty table in a database of its own, and its client.
-pub(crate) async fn table() -> DynamoTable {
+/// The table at an endpoint, through a client of its own.
+pub(crate) fn at(endpoint: &str) -> DynamoTable {
+    DynamoTable::with_client(client(endpoint), TABLE).with_backoff(QUICK)
+}
+
+/// An empty table in a database of its own, and where it is.
+pub(crate) async fn endpoint() -> (String, DynamoTable) {
     let (listener, endpoint) = listen().await;
     tokio::spawn(dynoxide::server::serve_on(
         listener,
         Database::memory().unwrap(),
     ));
-    let client = client(&endpoint);
-    aws::schema::create_table(&client, TABLE).await.unwrap();
-    DynamoTable::with_client(client, TABLE).with_backoff(QUICK)
+    let table = at(&endpoint);
+    aws::schema::create_table(table.client(), TABLE)
+        .await
+        .unwrap();
+    (endpoint, table)
+}
+
+/// An empty table in a database of its own.
+pub(crate) async fn table() -> DynamoTable {
+    endpoint().await.1
 }
 
 struct Proxy {
@@ -111,16 +123,9 @@ struct Proxy {
 
 /// A table behind a proxy, the script of the proxy, and the same table past it.
 pub(crate) async fn behind_proxy() -> (DynamoTable, Arc<Script>, DynamoTable) {
-    let (listener, target) = listen().await;
-    tokio::spawn(dynoxide::server::serve_on(
-        listener,
-        Database::memory().unwrap(),
-    ));
-    let made = client(&target);
-    aws::schema::create_table(&made, TABLE).await.unwrap();
-    let direct = DynamoTable::with_client(made, TABLE);
+    let (target, direct) = endpoint().await;
     let script = Arc::new(Script::default());
-    let (listener, endpoint) = listen().await;
+    let (listener, front) = listen().await;
     let proxy = Arc::new(Proxy {
         script: script.clone(),
         target,
@@ -129,8 +134,7 @@ pub(crate) async fn behind_proxy() -> (DynamoTable, Arc<Script>, DynamoTable) {
     });
     let app = Router::new().fallback(forward).with_state(proxy);
     tokio::spawn(async move { axum::serve(listener, app).await });
-    let table = DynamoTable::with_client(client(&endpoint), TABLE).with_backoff(QUICK);
-    (table, script, direct)
+    (at(&front), script, direct)
 }
 
 async fn forward(
