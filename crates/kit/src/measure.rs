@@ -115,7 +115,7 @@ pub fn of_size(
             fuel.extend(call.fuel);
             call
         })
-        .map_err(|call| failed(requests, &call))
+        .map_err(|outcome| failed(requests, &outcome))
     };
     let fresh = known(on_demand)?;
     let pooled = known(pooled)?;
@@ -124,7 +124,7 @@ pub fn of_size(
         let host = &on_demand.host;
         host.call_prepared(&on_demand.loaded, &input, limits)
     })
-    .map_err(|call| failed(requests, &call))?;
+    .map_err(|outcome| failed(requests, &outcome))?;
     fuel.sort_unstable();
     Ok(OfSize {
         requests,
@@ -143,10 +143,10 @@ fn decide(component: &Component, set: &Arc<ConflictSet>, digest: Sha256, limits:
         .call_prepared(&component.loaded, &input, limits)
 }
 
-fn failed(requests: usize, call: &Call) -> MeasureError {
+fn failed(requests: usize, outcome: &CallOutcome) -> MeasureError {
     MeasureError::Failed {
         requests,
-        outcome: crate::replay::outcome(&call.outcome),
+        outcome: crate::replay::outcome(outcome),
     }
 }
 
@@ -155,7 +155,7 @@ fn timed(
     sets: &[Arc<ConflictSet>],
     runs: usize,
     mut decide: impl FnMut(&Arc<ConflictSet>) -> Call,
-) -> Result<Times, Call> {
+) -> Result<Times, CallOutcome> {
     let mut times = Vec::with_capacity(runs);
     let warm = runs / 10;
     for set in sets.iter().cycle().take(runs + warm) {
@@ -163,7 +163,7 @@ fn timed(
         let call = decide(set);
         times.push(begun.elapsed().as_secs_f64() * 1e6);
         if call.outcome != CallOutcome::Decided {
-            return Err(call);
+            return Err(call.outcome);
         }
     }
     Ok(times_of(times.split_off(warm)))

@@ -334,7 +334,7 @@ fn golden_cases_are_kept_blessed_and_broken() {
 
     let mut cases = load(directory.path()).unwrap();
     let changed = bless(&mut cases, &native_policy, &Limits::DEFAULT).unwrap();
-    assert_eq!(changed, [file.clone()]);
+    assert_eq!(changed, std::slice::from_ref(&file));
     assert_eq!(
         with_cases(&native_policy).check("cases").unwrap().status,
         Status::Pass

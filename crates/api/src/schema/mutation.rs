@@ -329,7 +329,6 @@ impl Mutation {
     }
 
     /// Runs a release beside the live one of a scope, without effect. For operators.
-    #[expect(clippy::too_many_arguments, reason = "one a GraphQL argument")]
     async fn shadow_resolver(
         &self,
         ctx: &Context<'_>,
