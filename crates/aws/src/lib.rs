@@ -36,7 +36,7 @@
 //! | allocate: volumes that take more | 2 | harmless for room, which the accounts decide; a volume gone bad meanwhile is left again by its session |
 //! | **`gather`: open requests and the newest commit of a lineage, requests of the same content** | 1, 2 | **wrong**: of two requests that contend neither sees the other, both are written |
 //! | **`reopen_claimed`: work claimed under a fence that is over** | 1 | **wrong**: an item claimed just before stays claimed for ever; one opened just before is asked for in a loop until the index shows it |
-//! | **`fail_open`: open work of a volume in doubt** | 1 | **wrong**: missed items are failed only when a session asks for them, those just failed are asked for in a loop |
+//! | **`fail_open`: open work of a volume in doubt** | 1 | **wrong**: missed items wait until a session asks for the volume, for ever where it is withdrawn; those just failed are asked for in a loop |
 //! | **`release` without a version, `bind` by name** | 2 | **wrong for its caller**: not found right after it was published |
 //!
 //! The last four have to ask the table, by partitions of its own, before they may run on
