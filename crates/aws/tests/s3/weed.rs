@@ -1,7 +1,9 @@
 //! SeaweedFS as a child of the test, on ports of its own.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
@@ -10,34 +12,31 @@ use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 const START_LIMIT: Duration = Duration::from_secs(90);
 
 pub(crate) struct Weed {
-    child: Child,
+    child: Mutex<Child>,
     pub(crate) endpoint: String,
     _dir: tempfile::TempDir,
 }
 
 impl Drop for Weed {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let child = self.child.get_mut().unwrap();
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 
 /// Ports that are free now, each with its gRPC twin 10,000 above, as `weed` wants them.
+/// Both below those that the kernel gives to clients (32,768 and up): such a port may be
+/// taken by any connection between looking and binding.
 fn free_ports(count: usize) -> Vec<u16> {
-    let mut held = Vec::new();
-    let mut ports = Vec::new();
-    while ports.len() < count {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        if let Some(twin) = port.checked_add(10_000)
-            && let Ok(other) = TcpListener::bind(("127.0.0.1", twin))
-        {
-            ports.push(port);
-            held.push(other);
-        }
-        held.push(listener);
-    }
-    ports
+    let seed = RandomState::new().build_hasher().finish();
+    let mut ports = (0..12_000_u16)
+        .map(|n| 10_500 + (u64::from(n).wrapping_add(seed) % 12_000) as u16)
+        .filter(|port| {
+            let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+            free(*port) && free(port + 10_000)
+        });
+    ports.by_ref().take(count).collect()
 }
 
 impl Weed {
@@ -75,7 +74,12 @@ impl Weed {
                 // Each bucket takes a handful.
                 "-volume.max=200",
             ])
-            .args(["-master.volumeSizeLimitMB=64", "-s3.port.iceberg=0"])
+            .args([
+                "-master.volumeSizeLimitMB=64",
+                "-s3.port.iceberg=0",
+                "-s3.port.lance=0",
+                "-master.telemetry=false",
+            ])
             .arg(format!("-s3.config={}", config.display()))
             .arg(format!("-master.port={}", ports[0]))
             .arg(format!("-volume.port={}", ports[1]))
@@ -87,7 +91,7 @@ impl Weed {
             .spawn()
             .unwrap();
         Some(Self {
-            child,
+            child: Mutex::new(child),
             endpoint: format!("http://127.0.0.1:{}", ports[3]),
             _dir: dir,
         })
@@ -135,6 +139,8 @@ impl Weed {
             if probe.is_ok_and(|put| put.version_id().is_some() || !is_versioned) {
                 return;
             }
+            let ended = self.child.lock().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "the S3 server ended: {ended:?}");
             assert!(
                 began.elapsed() < START_LIMIT,
                 "the S3 server did not come up"
