@@ -30,6 +30,7 @@ mod host;
 mod inspect;
 mod loader;
 mod meter;
+mod nesting;
 mod outcome;
 mod output;
 mod prepared;

@@ -11,8 +11,9 @@
 //! in a record that this installation signed.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,6 +30,10 @@ const CONTEXT: &[u8] = b"tapemark resolver record 1\n";
 
 /// The largest record: two architectures and a description take 3 kB.
 const MAX_RECORD_BYTES: u64 = 1 << 20;
+
+/// Nobody writes a file of the store again, not even its owner: it is replaced by renaming
+/// another one over it, so that what is mapped of it stays as it is.
+const MODE: u32 = 0o444;
 
 /// Native code of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -289,7 +294,11 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), HostError> {
     let unique = NEXT.fetch_add(1, Ordering::Relaxed);
     let temporary = path.with_extension(format!("{}-{unique}.tmp", std::process::id()));
     let done = (|| {
-        let mut file = File::create_new(&temporary)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(MODE)
+            .open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;

@@ -32,7 +32,7 @@ pub(crate) fn input(set: &ConflictSet, digest: Sha256) -> Result<Input, String> 
         ids: contenders.iter().map(|c| c.id).collect(),
         set: wit::ConflictSet {
             digest: digest.to_hex(),
-            now: instant("now", set.now)?,
+            now: instant(set.now),
             library: set.library.to_string(),
             pool: set.pool.to_string(),
             requests,
@@ -57,8 +57,8 @@ fn request(c: &Contender) -> Result<wit::Request, String> {
         bytes: number("bytes", c.bytes.0)?,
         artifacts: c.artifacts,
         priority: c.priority.get(),
-        submitted_at: instant("submitted-at", c.submitted_at)?,
-        deadline: c.deadline.map(|at| instant("deadline", at)).transpose()?,
+        submitted_at: instant(c.submitted_at),
+        deadline: c.deadline.map(instant),
         attempt: c.attempt,
         settled: c.settled,
         retention: c.retention.0.clone(),
@@ -144,8 +144,8 @@ fn outcome(past: &PastOutcome) -> Result<wit::PastOutcome, String> {
         outcome: past.outcome.clone(),
         bytes: number("bytes", past.bytes.0)?,
         priority: past.priority.get(),
-        submitted_at: instant("submitted-at", past.submitted_at)?,
-        decided_at: instant("decided-at", past.decided_at)?,
+        submitted_at: instant(past.submitted_at),
+        decided_at: instant(past.decided_at),
         labels: labels(&past.labels),
     })
 }
@@ -166,8 +166,9 @@ fn number(field: &str, value: u64) -> Result<u64, String> {
     Ok(value)
 }
 
-/// Whole milliseconds since 1970: the latest that a [`Timestamp`] holds is below 2^48.
-fn instant(field: &str, at: Timestamp) -> Result<u64, String> {
-    u64::try_from(at.as_millisecond())
-        .map_err(|_| format!("{field}: expected an instant after 1970, found {at}"))
+/// Whole milliseconds since 1970: the latest that a [`Timestamp`] holds is below 2^48. What
+/// was before is 0: a clock that was set wrong, and long past either way, which must not
+/// keep its pool from being decided.
+fn instant(at: Timestamp) -> u64 {
+    u64::try_from(at.as_millisecond()).unwrap_or(0)
 }

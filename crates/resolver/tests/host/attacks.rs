@@ -249,10 +249,18 @@ fn numbers_that_not_every_language_holds_are_not_handed_over() {
     );
     check(&|set| set.volumes[1].free = limit, "volumes[1].free: ");
     check(&|set| set.history[2].bytes = limit, "history[2].bytes: ");
+}
+
+#[test]
+fn a_clock_that_was_set_before_1970_does_not_keep_a_pool_from_being_decided() {
     let before_1970 = jiff::Timestamp::from_millisecond(-1).unwrap();
-    check(&|set| set.now = before_1970, "now: ");
-    let submitted = |set: &mut model::ConflictSet| set.contenders[0].submitted_at = before_1970;
-    check(&submitted, "requests[0].submitted-at: ");
+    let mut set = set("main");
+    set.now = before_1970;
+    set.contenders[0].submitted_at = before_1970;
+    set.contenders[1].deadline = Some(before_1970);
+    set.history[0].decided_at = before_1970;
+    let call = host().call(hostile(), &set, &patient());
+    assert_eq!(call.outcome, CallOutcome::Decided);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The store: what was published is what is loaded, or nothing is.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use ed25519_dalek::{Signer as _, SigningKey};
@@ -11,7 +12,7 @@ use resolver::{Arch, Compiled, HostError, Record, Store, compile};
 use sha2::Digest as _;
 use tempfile::TempDir;
 
-use crate::{HOSTILE, host, set, sets};
+use crate::{HOSTILE, host, patient, set, sets};
 
 fn key(n: u8) -> SigningKey {
     SigningKey::from_bytes(&[n; 32])
@@ -40,6 +41,12 @@ fn compiled() -> &'static [Compiled] {
 
 fn sha256(bytes: &[u8]) -> Sha256 {
     Sha256(sha2::Sha256::digest(bytes).into())
+}
+
+/// Puts another file in the place of one that nobody may write.
+fn replace(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+    fs::remove_file(&path)?;
+    fs::write(path, bytes)
 }
 
 struct Published {
@@ -81,7 +88,7 @@ impl Published {
         let message = format!("tapemark resolver record 1\n{text}");
         let signature = hex::encode(key.sign(message.as_bytes()).to_bytes());
         let signed = serde_json::json!({ "record": record, "signature": signature });
-        fs::write(self.path("records", "json"), signed.to_string()).unwrap();
+        replace(self.path("records", "json"), signed.to_string()).unwrap();
     }
 }
 
@@ -175,18 +182,40 @@ fn a_record_never_names_the_code_of_somebody_who_published_at_once() {
 }
 
 #[test]
+fn nobody_writes_a_file_of_the_store_again() {
+    let published = published();
+    for part in ["components", "compiled", "records"] {
+        for entry in fs::read_dir(published.dir.path().join(part)).unwrap() {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o222, 0, "{:?}", entry.path());
+        }
+    }
+}
+
+#[test]
+fn code_that_was_mapped_stays_when_its_file_is_replaced() {
+    let published = published();
+    let loaded = published.store.load(host(), published.record.component);
+    replace(published.native(), b"something else").unwrap();
+    assert!(published.load().is_err());
+    let call = host().call(&loaded.unwrap(), &set("main"), &patient());
+    assert_eq!(call.outcome, CallOutcome::Decided);
+}
+
+#[test]
 fn native_code_that_was_tampered_with_is_not_loaded() {
     let published = published();
     let mut code = fs::read(published.native()).unwrap();
     for at in [0, code.len() / 2, code.len() - 1] {
         code[at] ^= 1;
-        fs::write(published.native(), &code).unwrap();
+        replace(published.native(), &code).unwrap();
         assert!(matches!(published.load(), Err(HostError::Digest { .. })));
         code[at] ^= 1;
     }
-    fs::write(published.native(), &code[..code.len() - 1]).unwrap();
+    replace(published.native(), &code[..code.len() - 1]).unwrap();
     assert!(matches!(published.load(), Err(HostError::Digest { .. })));
-    fs::write(published.native(), &code).unwrap();
+    replace(published.native(), &code).unwrap();
     published.load().unwrap();
 }
 
@@ -196,7 +225,7 @@ fn a_component_that_was_tampered_with_is_not_handed_out() {
     let component = published.record.component;
     let mut wasm = HOSTILE.to_vec();
     wasm[100] ^= 1;
-    fs::write(published.path("components", "wasm"), &wasm).unwrap();
+    replace(published.path("components", "wasm"), &wasm).unwrap();
     let refused = published.store.component(component);
     assert!(matches!(refused, Err(HostError::Digest { .. })));
 }
@@ -223,7 +252,7 @@ fn a_record_that_was_changed_is_not_believed() {
         text[..text.len() / 2].to_owned(),
         String::new(),
     ] {
-        fs::write(&path, broken).unwrap();
+        replace(&path, broken).unwrap();
         assert!(matches!(published.load(), Err(HostError::Signature { .. })));
     }
 }

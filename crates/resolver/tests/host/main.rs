@@ -5,6 +5,7 @@
 mod attacks;
 mod keep;
 mod lies;
+mod nesting;
 mod noise;
 mod raw;
 mod sets;
