@@ -3,12 +3,13 @@
 //! The compiler is a port: whoever starts the stack says what runs it, in a process of its
 //! own with limits of its own, because a component may be made to kill its compiler.
 
+mod places;
 mod set_up;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Write as _;
-use std::num::NonZero;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,8 +22,8 @@ use model::{Call, Code, ConflictSet, Limits, Refusal, ResolverInfo, Sha256};
 use parking_lot::Mutex;
 use resolver::{Allocation, Arch, Compiled, Host, HostError, Loaded, Record, Store, inspect};
 use sha2::Digest as _;
-use tokio::sync::Semaphore;
 
+use places::Places;
 pub(crate) use set_up::{prepare, set_up};
 
 /// How many components stay mapped: every binding of a busy installation with its shadow.
@@ -65,8 +66,8 @@ struct Inner {
     built_in: BTreeSet<Sha256>,
     /// The latest called ones, the very latest at the end.
     ready: Mutex<VecDeque<(Sha256, Loaded)>>,
-    /// As many calls at once as there are cores: each is all computation.
-    calls: Arc<Semaphore>,
+    /// How many calls run at once.
+    places: Places,
 }
 
 /// Runs what blocks, and says so where it panicked.
@@ -91,7 +92,6 @@ impl LocalResolvers {
         key: &[u8; 32],
         setup: &ResolverSetup,
     ) -> Result<Self, HostError> {
-        let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
         let built_in = setup.built_in.iter();
         Ok(Self(Arc::new(Inner {
             host: Host::new(Allocation::OnDemand)?,
@@ -100,7 +100,7 @@ impl LocalResolvers {
             tmp: tmp.to_owned(),
             built_in: built_in.map(|(_, component)| digest(component)).collect(),
             ready: Mutex::default(),
-            calls: Arc::new(Semaphore::new(cores)),
+            places: Places::new(),
         })))
     }
 
@@ -205,13 +205,21 @@ impl Inner {
         let io = |error: std::io::Error| {
             Refusal::new(Code::Transient, format!("{}: {error}", self.tmp.display()))
         };
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let unique = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = self.tmp.join(format!("describe-{unique}.cwasm"));
-        let written = std::fs::File::create(&path).and_then(|mut file| file.write_all(&code.code));
+        let path = self.tmp.join(describe_name());
+        // Never somebody else's: two processes may share the folder, and what one of them has
+        // mapped must not be written by the other.
+        let mut options = std::fs::OpenOptions::new();
+        let created = options.write(true).create_new(true).mode(0o400).open(&path);
+        let mut file = created.map_err(io)?;
+        let written = file.write_all(&code.code);
+        drop(file);
         let loaded = match written {
             Ok(()) => self.host.load(&path, digest(&code.code)),
-            Err(error) => return Err(io(error)),
+            Err(error) => {
+                // Nothing to do about a second failure.
+                let _ = std::fs::remove_file(&path);
+                return Err(io(error));
+            }
         };
         // What is mapped stays mapped.
         std::fs::remove_file(&path).map_err(io)?;
@@ -228,6 +236,14 @@ impl Inner {
                 .at("component")
             })
     }
+}
+
+/// A name that nothing else had, not even a process before this one that ended half-way.
+fn describe_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let unique = NEXT.fetch_add(1, Ordering::Relaxed);
+    let at = Timestamp::now().as_nanosecond();
+    format!("describe-{}-{at}-{unique}.cwasm", std::process::id())
 }
 
 fn digest(bytes: &[u8]) -> Sha256 {
@@ -277,11 +293,13 @@ impl Resolvers for LocalResolvers {
     }
 
     async fn call(&self, component: Sha256, set: Arc<ConflictSet>, limits: Limits) -> Call {
-        // The semaphore lives as long as its resolvers and is never closed; without a
-        // place the call is made all the same.
-        let place = self.0.calls.clone().acquire_owned().await;
+        let place = match self.0.places.take().await {
+            Ok(place) => place,
+            Err(why) => return self.0.host.unavailable(&limits, why),
+        };
         let inner = self.0.clone();
         let called = blocking(move || {
+            // The clock of the call starts in there, with its place held.
             let _place = place;
             match inner.loaded(component) {
                 Ok(loaded) => inner.host.call(&loaded, &set, &limits),
@@ -301,5 +319,53 @@ fn about_component(refusal: Refusal) -> Refusal {
         refusal.at("component")
     } else {
         refusal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use model::CallOutcome;
+
+    use super::*;
+
+    struct None;
+
+    #[async_trait]
+    impl Compiler for None {
+        async fn compile(&self, _: Arc<Vec<u8>>, _: Arch) -> Result<Vec<u8>, Refusal> {
+            Err(Refusal::new(Code::ResolverInvalid, "no compiler"))
+        }
+    }
+
+    async fn why(resolvers: &LocalResolvers) -> String {
+        let set = Arc::new(policy::sample(1, 4));
+        let call = resolvers.call(Sha256::EMPTY, set, Limits::DEFAULT).await;
+        assert_eq!(call.wall_us, 0, "waiting is no part of a call");
+        match call.outcome {
+            CallOutcome::Unavailable { why } => why,
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_finds_no_place_in_time_is_unavailable_and_the_next_one_is_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let setup = ResolverSetup {
+            compiler: Arc::new(None),
+            built_in: Vec::new(),
+        };
+        let path = directory.path();
+        let resolvers = LocalResolvers::open(path, path, &[1; 32], &setup).unwrap();
+        let mut held = Vec::new();
+        while resolvers.0.places.free() > 0 {
+            held.push(resolvers.0.places.take().await.unwrap());
+        }
+        let busy = why(&resolvers).await;
+        assert!(busy.starts_with("busy: "), "{busy}");
+        drop(held);
+        let unknown = why(&resolvers).await;
+        assert!(unknown.contains("expected a release record"), "{unknown}");
     }
 }

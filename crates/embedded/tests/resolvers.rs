@@ -84,8 +84,36 @@ fn harm(directory: &Path, folder: &str) {
         let mut bytes = std::fs::read(&path).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
+        // Nobody may write the file itself.
+        std::fs::remove_file(&path).unwrap();
         std::fs::write(path, bytes).unwrap();
     }
+}
+
+/// A component that exports what the contract asks for, by name, with a section more.
+fn with_section(id: u8, content: &[u8]) -> Vec<u8> {
+    let mut size = Vec::new();
+    let mut left = content.len();
+    while left >= 0x80 {
+        size.push(u8::try_from(left & 0x7f).unwrap() | 0x80);
+        left >>= 7;
+    }
+    size.push(u8::try_from(left).unwrap());
+    let name = b"tapemark:resolver/policy@1.0.0";
+    let header = b"\0asm\x0d\0\x01\0";
+    // An instance of no exports, and its export.
+    let instance = [5, 3, 1, 1, 0];
+    let export = [&[1, 0, 30][..], name, &[5, 0, 0]].concat();
+    [
+        header,
+        &instance[..],
+        &[11, 36],
+        &export,
+        &[id],
+        &size,
+        content,
+    ]
+    .concat()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -174,6 +202,30 @@ async fn what_cannot_be_compiled_is_refused_and_leaves_nothing() {
         matches!(unknown, CallOutcome::Unavailable { .. }),
         "{unknown:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_component_made_to_end_whoever_looks_at_it_is_refused_and_the_next_one_published() {
+    let directory = tempfile::tempdir().unwrap();
+    let compiler = Arc::new(Counting::default());
+    let resolvers = open(directory.path(), &setup(compiler.clone(), &[]), 1);
+    // 20,000 types of components within each other; then 300,000 exports.
+    let deep = [&[1][..], &[0x41, 1, 1].repeat(20_000), &[0x41, 0]].concat();
+    let wide = [&[0xe0, 0xa7, 0x12][..], &b"\0\x01a\x05\0\0".repeat(300_000)].concat();
+    for (component, says) in [
+        (with_section(7, &deep), "nest at most 32 deep"),
+        (
+            with_section(11, &wide),
+            "at most 1000 exports, found 300001",
+        ),
+    ] {
+        let refusal = resolvers.publish(component).await.unwrap_err();
+        assert_eq!(refusal.code, Code::ResolverInvalid);
+        assert_eq!(refusal.field.as_deref(), Some("component"));
+        assert!(refusal.message.contains(says), "{refusal}");
+    }
+    assert_eq!(compiler.so_far(), 0, "no compiler saw them");
+    resolvers.publish(fixture("last-writer")).await.unwrap();
 }
 
 fn config(directory: &Path, setup: ResolverSetup) -> StackConfig {

@@ -13,8 +13,8 @@ const MAX_MODULES: usize = 100;
 /// The most components in a component, at any depth: QuickJS comes with 24.
 const MAX_COMPONENTS: usize = 100;
 
-/// The most imports or exports, each, and the most that are listed: Python's runtime has 30
-/// in all. Those beyond are counted and not kept, because 18 MB of names took 224 MB.
+/// The most imports or exports, each, and the most that are listed: the contract needs one
+/// of each. Those beyond are counted and not kept, because 18 MB of names took 224 MB.
 const MAX_NAMES: usize = 1_000;
 
 /// What a component is, without running it.

@@ -95,12 +95,18 @@ impl Nesting {
 fn declares_type(reader: &mut BinaryReader<'_>) -> Result<bool, Found> {
     let at = reader.original_position();
     match reader.read_u8()? {
-        0x00 => drop(reader.read::<CoreType<'_>>()?),
+        0x00 => {
+            reader.read::<CoreType<'_>>()?;
+        }
         0x01 => return Ok(true),
-        0x02 => drop(reader.read::<ComponentAlias<'_>>()?),
+        0x02 => {
+            reader.read::<ComponentAlias<'_>>()?;
+        }
         // Only types of components have imports; those of instances that do are refused
         // later.
-        0x03 => drop(reader.read::<ComponentImport<'_>>()?),
+        0x03 => {
+            reader.read::<ComponentImport<'_>>()?;
+        }
         0x04 => {
             reader.read::<ComponentExternName<'_>>()?;
             reader.read::<ComponentTypeRef>()?;

@@ -226,7 +226,7 @@ async fn a_binding_goes_from_bind_to_unbind() {
     let back = ask(order("rollbackResolver", "")).await;
     assert_eq!(back["data"]["it"]["live"]["name"], "one", "{back}");
     for (query, code, field) in [
-        (order("unshadowResolver", ""), "NotFound", ""),
+        (order("unshadowResolver", ""), "InvalidRequest", "scope"),
         (
             order("bindResolver", ", name: \"none\""),
             "NotFound",
