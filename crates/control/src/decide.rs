@@ -28,8 +28,8 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use model::{
-    CheckpointId, ConflictSet, Decision, DecisionId, DriveView, GroupId, LibraryId, PoolName,
-    Scope, Verdict,
+    Action, CheckpointId, ConflictSet, Decision, DecisionId, DriveView, GroupId, LibraryId,
+    PoolName, Scope, Verdict,
 };
 
 use crate::Control;
@@ -79,6 +79,13 @@ impl Ruling {
             .iter()
             .filter(|verdict| record.group.checkpoints.contains(&verdict.id))
             .collect()
+    }
+
+    /// True where the verdict on a group is to go ahead.
+    pub(crate) fn lets_go(&self, record: &GroupRecord) -> bool {
+        let verdicts = self.verdicts(record);
+        let first = verdicts.first().map(|verdict| &verdict.action);
+        matches!(first, Some(Action::Proceed { .. }))
     }
 
     /// The group that a checkpoint belongs to, where it is not final.

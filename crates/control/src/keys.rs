@@ -64,6 +64,15 @@ pub(crate) fn successors(parent: Option<CheckpointId>) -> String {
     }
 }
 
+/// What follows a parent in a lineage.
+pub(crate) fn successor(
+    service: &ServiceName,
+    branch: Option<&Version>,
+    parent: CheckpointId,
+) -> Key {
+    Key::new(lineage_pk(service, branch), format!("NEXT#{parent}"))
+}
+
 pub(crate) fn same_content(
     service: &ServiceName,
     branch: Option<&Version>,

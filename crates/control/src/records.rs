@@ -5,6 +5,7 @@
 //! | group | `GRP#id` | `META` | | |
 //! | checkpoint | `CP#id` | `META` | `SVC#service#CPS` / id | `CPS` / id |
 //! | lineage | `LIN#service#branch` | `CP#parent#id` | `DIG#service#branch#content` / id | `LIN#OPEN…` or `LIN#DONE…` / id |
+//! | what follows a parent | `LIN#service#branch` | `NEXT#parent` | | |
 //! | idempotency | `IDEM#sha256(key)` | `META` | | |
 //! | service | `SVC#name` | `META` | `SVCS` / name | |
 //! | pool | `POOL#name` | `META` | | |
@@ -32,6 +33,7 @@
 //! session that holds it (`META`: state, position, bytes used), allocation and commit
 //! (`ACCT`: bytes promised), and the grant of sessions (`LEASE`).
 
+mod lineage;
 mod resolver;
 
 use jiff::Timestamp;
@@ -39,7 +41,7 @@ use model::work::{RestoreOrder, VerifyOrder, WorkKind, WriteOrder};
 use model::{
     AgentId, Barcode, Bytes, Checkpoint, CheckpointId, Contender, CopyNo, DriveSerial, Fence,
     Group, GroupId, IdempotencyKey, LibraryId, Placement, Pool, PoolName, Refusal, RestoreId,
-    Service, ServiceName, SessionId, Sha256, Version, VolumeLifecycle, VolumePosition, VolumeState,
+    Service, ServiceName, SessionId, Sha256, VolumeLifecycle, VolumePosition, VolumeState,
     VolumeUuid, WorkKey,
 };
 use serde::{Deserialize, Serialize};
@@ -48,6 +50,7 @@ use crate::catalogue::{Record, millis};
 use crate::ports::{Key, LedgerHead};
 use crate::{RestoreState, keys};
 
+pub(crate) use lineage::{Holder, LineageRecord, SuccessorRecord, lineage_of};
 pub(crate) use resolver::{
     BindingRecord, DecisionItem, HistoryRecord, InputItem, KEEP_DECISIONS_SECONDS, ReleaseRecord,
     ShadowItem, clip,
@@ -200,34 +203,6 @@ impl Record for CheckpointRecord {
     }
     fn gsi2(&self) -> Option<Key> {
         Some(Key::new(keys::CHECKPOINTS, self.checkpoint.id.to_string()))
-    }
-}
-
-/// A checkpoint among those of its lineage: from staged to committed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct LineageRecord {
-    pub(crate) contender: Contender,
-    pub(crate) committed: bool,
-}
-
-impl Record for LineageRecord {
-    fn key(&self) -> Key {
-        let c = &self.contender;
-        keys::lineage(&c.service, c.branch.as_ref(), c.parent, c.id)
-    }
-    fn gsi1(&self) -> Option<Key> {
-        let c = &self.contender;
-        Some(Key::new(
-            keys::same_content(&c.service, c.branch.as_ref(), c.content),
-            c.id.to_string(),
-        ))
-    }
-    fn gsi2(&self) -> Option<Key> {
-        let c = &self.contender;
-        Some(Key::new(
-            keys::lineage_index(&c.service, c.branch.as_ref(), self.committed),
-            c.id.to_string(),
-        ))
     }
 }
 
@@ -595,9 +570,4 @@ impl Record for UnpinRecord {
     fn key(&self) -> Key {
         Key::new(keys::UNPIN, self.group.to_string())
     }
-}
-
-/// The lineage a checkpoint belongs to.
-pub(crate) fn lineage_of(c: &Contender) -> (&ServiceName, Option<&Version>) {
-    (&c.service, c.branch.as_ref())
 }

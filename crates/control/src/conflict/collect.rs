@@ -3,16 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use model::{CheckpointId, Contender, GroupId, State};
+use model::{CheckpointId, Contender, GroupId, ServiceName, State, Version};
 
 use crate::catalogue::{Answer, Seen, query};
 use crate::ports::{Index, SortKeys};
-use crate::records::{GroupRecord, LineageRecord, WorkRecord, lineage_of};
+use crate::records::{GroupRecord, LineageRecord, SuccessorRecord, WorkRecord, lineage_of};
 use crate::{Control, keys};
 
 /// At most so many open requests of one lineage are considered, the newest.
 const OPEN: u32 = 64;
-/// At most so many with the same content, or with the same parent.
+/// At most so many with the same content, or with the same parent; whoever holds the
+/// parent's place is seen besides.
 const SAME: u32 = 16;
 
 /// A group and those it contends with.
@@ -28,6 +29,19 @@ pub(crate) struct Gathered {
 pub(crate) struct Other {
     pub(crate) seen: Seen<GroupRecord>,
     pub(crate) work: Vec<Seen<WorkRecord>>,
+}
+
+impl Other {
+    /// True where the group has a place on volumes: it has gone ahead, and is not final.
+    pub(crate) fn was_placed(&self) -> bool {
+        let record = &self.seen.value;
+        match record.group.lifecycle.state() {
+            State::Submitted => false,
+            // Resumed by an operator, with what is written already.
+            State::Staged => record.parts().next().is_some(),
+            state => !state.is_final(),
+        }
+    }
 }
 
 impl Control {
@@ -100,21 +114,69 @@ impl Control {
             SortKeys::All,
             SAME,
         );
-        let mut queries = vec![open, newest, same];
-        if c.parent.is_some() {
-            queries.push(query(
-                Index::Main,
-                keys::lineage_pk(service, branch),
-                SortKeys::Prefix(keys::successors(c.parent)),
-                SAME,
-            ));
-        }
         let mut records = Vec::new();
-        for query in queries {
+        for query in [open, newest, same] {
             let (found, _) = self.page::<LineageRecord>(query).await?;
             records.extend(found.into_iter().map(|seen| seen.value));
         }
+        if let Some(parent) = c.parent {
+            records.extend(self.successors(c, parent).await?);
+        }
         Ok(records)
+    }
+
+    /// Those that follow a parent: whoever holds its place in any case, and some others.
+    async fn successors(&self, c: &Contender, parent: CheckpointId) -> Answer<Vec<LineageRecord>> {
+        let (service, branch) = lineage_of(c);
+        let place = keys::successor(service, branch, parent);
+        let Some(place) = self.get::<SuccessorRecord>(&place).await? else {
+            let all = self.all_successors(service, branch, parent).await?;
+            let (committed, mut open): (Vec<_>, Vec<_>) =
+                all.into_iter().partition(|record| record.committed);
+            open.truncate(SAME as usize);
+            open.extend(committed);
+            return Ok(open);
+        };
+        let some = query(
+            Index::Main,
+            keys::lineage_pk(service, branch),
+            SortKeys::Prefix(keys::successors(Some(parent))),
+            SAME,
+        );
+        let (some, _) = self.page::<LineageRecord>(some).await?;
+        let holders = place.value.holders.iter();
+        let holders = holders
+            .map(|holder| keys::lineage(service, branch, Some(parent), holder.checkpoint))
+            .collect();
+        // One that ended is not there any more.
+        let holders = self.get_all::<LineageRecord>(holders).await?;
+        let found = some.into_iter().chain(holders.into_iter().flatten());
+        Ok(found.map(|seen| seen.value).collect())
+    }
+
+    /// All that follow a parent, staged or committed. To be asked where nobody holds the
+    /// parent's place: nobody was placed after it, or somebody was before places were held.
+    pub(crate) async fn all_successors(
+        &self,
+        service: &ServiceName,
+        branch: Option<&Version>,
+        parent: CheckpointId,
+    ) -> Answer<Vec<LineageRecord>> {
+        let mut query = query(
+            Index::Main,
+            keys::lineage_pk(service, branch),
+            SortKeys::Prefix(keys::successors(Some(parent))),
+            1000,
+        );
+        let mut all = Vec::new();
+        loop {
+            let (found, next) = self.page::<LineageRecord>(query.clone()).await?;
+            all.extend(found.into_iter().map(|seen| seen.value));
+            if next.is_none() {
+                return Ok(all);
+            }
+            query.after = next;
+        }
     }
 
     /// The work items of a group that are not done.

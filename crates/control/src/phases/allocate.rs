@@ -1,12 +1,15 @@
 //! Allocate: decide conflicts, choose volumes, promise room; callers share one transaction
 //! for what was decided and one for what becomes of it.
 
+mod places;
 mod verdicts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
-use model::{Action, Bytes, Code, CopyNo, LifecycleEvent, Pool, PoolName, Refusal, State};
+use model::{
+    Action, Barcode, Bytes, Code, CopyNo, GroupId, LifecycleEvent, Pool, PoolName, Refusal, State,
+};
 use serde_json::{Value, json};
 
 use super::{Input, ended, illegal};
@@ -18,6 +21,7 @@ use crate::place::{self, Candidate, Wanted};
 use crate::ports::{Condition, Index, Key, MAX_WRITES, SortKeys, Write};
 use crate::records::{GroupRecord, Part, UnpinRecord, VolumeLease, VolumeMeta};
 use crate::{Control, keys};
+use places::Places;
 use verdicts::Handed;
 
 /// At most so many begun volumes of a pool are considered.
@@ -51,6 +55,40 @@ struct Plan {
     answer: Answer<Value>,
     /// Groups that are final now.
     unpin: Vec<UnpinRecord>,
+    /// The group, where it goes ahead.
+    placed: Option<GroupId>,
+    /// Volumes whose accounts change.
+    volumes: BTreeSet<Barcode>,
+}
+
+impl Plan {
+    fn new() -> Self {
+        Self {
+            tx: Tx::new(),
+            answer: Ok(Value::Null),
+            unpin: Vec::new(),
+            placed: None,
+            volumes: BTreeSet::new(),
+        }
+    }
+
+    /// True where it ends that group.
+    fn ends(&self, group: GroupId) -> bool {
+        self.unpin.iter().any(|unpin| unpin.group == group)
+    }
+
+    /// The group must still be at that version.
+    fn check(&mut self, group: GroupId, version: u64) {
+        let key = keys::group(group);
+        if !self.tx.writes.iter().any(|write| *parts(write).0 == key) {
+            self.tx.check(key, version);
+        }
+    }
+
+    /// How many writes it takes by itself.
+    fn size(&self) -> usize {
+        self.tx.len() + self.volumes.len()
+    }
 }
 
 impl Control {
@@ -134,6 +172,11 @@ impl Control {
                 BTreeMap::new()
             }
         };
+        // Those who go ahead come first: others end only where it is known that they do.
+        open.sort_by_key(|(n, gathered)| {
+            let ruling = rulings.get(n);
+            !ruling.is_none_or(|ruling| ruling.lets_go(&gathered.own.value))
+        });
         let mut batch = Batch::default();
         let mut lost = Vec::new();
         for (n, gathered) in &open {
@@ -144,7 +187,13 @@ impl Control {
             let mut trial = accounts.clone();
             let ruling = rulings.get(&n).map(AsRef::as_ref);
             let plan = match self
-                .plan(&all[n], gathered, ruling, &mut pools, &mut trial)
+                .plan(
+                    &all[n],
+                    gathered,
+                    ruling.map(|ruling| (ruling, &batch.placed)),
+                    &mut pools,
+                    &mut trial,
+                )
                 .await
             {
                 Ok(plan) => plan,
@@ -268,7 +317,7 @@ impl Control {
         &self,
         ask: &AllocateAsk,
         gathered: &Gathered,
-        ruling: Option<&Ruling>,
+        ruling: Option<(&Ruling, &BTreeSet<GroupId>)>,
         pools: &mut BTreeMap<PoolName, PoolView>,
         accounts: &mut Accounts,
     ) -> Answer<Plan> {
@@ -277,13 +326,10 @@ impl Control {
         self.look_around(record, pools, accounts).await?;
         let view = &pools[&record.group.pool];
         let shares = self.shares(record, view, accounts);
-        let mut plan = Plan {
-            tx: Tx::new(),
-            answer: Ok(Value::Null),
-            unpin: Vec::new(),
-        };
+        let mut plan = Plan::new();
         let mut own = gathered.own.clone();
-        if let Some(ruling) = ruling {
+        let before = accounts.clone();
+        if let Some((ruling, placed)) = ruling {
             let verdicts = ruling.verdicts(record);
             let deferred = matches!(
                 verdicts.first().map(|verdict| &verdict.action),
@@ -297,15 +343,34 @@ impl Control {
                 }
             }
             own.value.group.decision = Some(ruling.id);
-            match self.handed_on(ruling, &own, &verdicts, accounts, &mut plan)? {
+            match self.handed_on(ruling, &own, &verdicts, placed, accounts, &mut plan)? {
                 Handed::On => return Ok(plan),
                 Handed::Ahead(order) => own.value.order = order,
             }
-            self.supersede_others(ruling, record, accounts, &mut plan)
+            let places = self
+                .take_places(ruling, record, placed, accounts, &mut plan)
+                .await?;
+            match places {
+                Places::Taken => {}
+                Places::Later(reason) => {
+                    *accounts = before;
+                    return Ok(self.postponed(&own, &reason));
+                }
+                Places::Never(refusal) => {
+                    *accounts = before;
+                    return self.refused(&own, refusal, accounts);
+                }
+            }
+            self.supersede_others(ruling, record, placed, accounts, &mut plan)
                 .await?;
         }
         let shares = shares.ok_or_else(|| no_room(record, view))?;
-        self.place(ask, own, shares, view, accounts, &mut plan)?;
+        self.place(ask, own.clone(), shares, view, accounts, &mut plan)?;
+        if plan.size() > MAX_WRITES {
+            // Whoever has to give way for it is too large to be ended in one transaction.
+            *accounts = before;
+            return Ok(self.postponed(&own, "waits for others that are to give way to end"));
+        }
         Ok(plan)
     }
 
@@ -374,6 +439,8 @@ impl Control {
             }
         }
         plan.tx.replace(&record, own.version);
+        plan.volumes.extend(record.volumes());
+        plan.placed = Some(record.group.id);
         plan.answer = Ok(proceed(&record));
         Ok(())
     }
@@ -433,6 +500,8 @@ struct Batch {
     /// What each write is of, and on which condition.
     touched: BTreeMap<Key, (bool, Condition)>,
     plans: Vec<(usize, Answer<Value>, Vec<UnpinRecord>)>,
+    /// Groups that go ahead.
+    placed: BTreeSet<GroupId>,
 }
 
 impl Batch {
@@ -461,6 +530,7 @@ impl Batch {
             true
         });
         self.tx.append(tx);
+        self.placed.extend(plan.placed);
         self.plans.push((n, plan.answer, plan.unpin));
     }
 }

@@ -76,7 +76,7 @@ fn random_of(set: &ConflictSet, seed: u64) -> ChaCha8Rng {
 
 fn decide(set: &ConflictSet, seed: u64) -> Result<Decision, CallOutcome> {
     let mut random = random_of(set, seed);
-    match random.random_range(0..12) {
+    match random.random_range(0..9) {
         0 => return Err(CallOutcome::OutOfFuel),
         // Hardly ever valid, and said to be.
         1 => return Ok(anything(set, &mut random)),

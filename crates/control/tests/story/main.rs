@@ -14,6 +14,7 @@ mod capacity;
 mod chaos;
 mod conflicts;
 mod faults;
+mod forks;
 mod machine;
 mod releases;
 mod requests;

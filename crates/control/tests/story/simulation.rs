@@ -29,6 +29,8 @@ struct Simulation {
     /// Sessions that agents lost without knowing, to come back as ghosts.
     ghosts: Vec<Agent>,
     committed: BTreeSet<CheckpointId>,
+    /// Whose each checkpoint is.
+    services: BTreeMap<CheckpointId, String>,
     lives: u32,
     faults_left: u32,
     /// A resolver that decides anything that is valid, and fails now and then, is bound.
@@ -48,6 +50,7 @@ impl Simulation {
             submitted: Vec::new(),
             ghosts: Vec::new(),
             committed: BTreeSet::new(),
+            services: BTreeMap::new(),
             lives: 0,
             faults_left: 4,
         })
@@ -61,11 +64,21 @@ impl Simulation {
             &format!("{version}"),
             format!("{service}{version}").repeat(size).as_bytes(),
         );
-        // Some name a parent: whatever of the service was submitted before.
-        if self.random.random_bool(0.2)
+        // Some name a parent: whatever was submitted before, or one of the service that is
+        // committed, the first ones more often, so that several follow the same.
+        if self.random.random_bool(0.1)
             && let Some((_, ids)) = self.submitted.choose(&mut self.random)
         {
             member["parent"] = json!(ids[0]);
+        } else if self.random.random_bool(0.4) {
+            let of_service = self.committed.iter();
+            let of_service: Vec<_> = of_service
+                .filter(|id| self.services[*id] == service)
+                .take(3)
+                .collect();
+            if let Some(parent) = of_service.choose(&mut self.random) {
+                member["parent"] = json!(parent);
+            }
         }
         if self.random.random_bool(0.05) {
             member["artifacts"][0]["sha256"] = "ab".repeat(32).into();
@@ -97,6 +110,10 @@ impl Simulation {
                 .submit(&OPERATOR, submission.clone())
                 .await;
             if let Ok(outcome) = answer {
+                for (id, member) in outcome.checkpoints.iter().zip(&members) {
+                    let service = member["service"].as_str().unwrap().to_owned();
+                    self.services.insert(*id, service);
+                }
                 self.submitted.push((outcome.group, outcome.checkpoints));
                 return;
             }
@@ -254,6 +271,8 @@ impl Simulation {
         {
             assert!(volume.used.plus(volume.reserved).0 <= 2 * volume.capacity.0);
         }
+        // No history forks: at most one content follows a parent.
+        let mut follows = BTreeMap::new();
         for (group, ids) in self.submitted.clone() {
             let mut visible = 0;
             for id in &ids {
@@ -268,6 +287,12 @@ impl Simulation {
                     assert!(found, "{id} is not on {}", placement.volume);
                 }
                 if committed {
+                    let c = &view.checkpoint;
+                    if let Some(parent) = c.parent {
+                        let place = (c.service.clone(), c.branch.clone(), parent);
+                        let first = *follows.entry(place).or_insert(c.content);
+                        assert_eq!(first, c.content, "{id} forks what follows {parent}");
+                    }
                     self.committed.insert(*id);
                 } else {
                     assert!(!self.committed.contains(id), "{id} was committed before");
@@ -329,8 +354,11 @@ impl Simulation {
                 (State::Merged { into }, At::Merged) => {
                     self.stage.state(*into).await == State::Committed
                 }
-                // Called off between allocation and dispatch.
-                (State::Rejected { refusal }, At::Failed) => refusal.code == Code::Cancelled,
+                // Called off between allocation and dispatch, or made to give way.
+                (State::Rejected { refusal }, At::Failed) => matches!(
+                    refusal.code,
+                    Code::Cancelled | Code::LineageFork | Code::PolicyRefused
+                ),
                 _ => false,
             };
             assert!(agree, "{group}: {state:?} but the run is at {at:?}");

@@ -1,18 +1,22 @@
 //! Applying verdicts other than to go ahead.
 
-use model::{Action, Code, Deferred, LifecycleEvent, Refusal, Verdict};
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{Action, CheckpointId, Code, Deferred, GroupId, LifecycleEvent, Refusal, Verdict};
 use serde_json::json;
 
 use super::{Plan, later, merged};
 use crate::books::Accounts;
 use crate::catalogue::{self, Answer, Seen};
+use crate::conflict::Other;
 use crate::decide::{Ruling, may_follow, whole_millis};
 use crate::ports::{Condition, MAX_WRITES};
 use crate::records::{GroupRecord, StepKind, UnpinRecord};
 use crate::{Control, keys};
 
-/// How long a group waits for a younger one that is to stand for it to begin.
-const FOLLOW_AGAIN_SECONDS: i64 = 60;
+/// How long a group waits for another one: one that is to stand for it or to take its
+/// place, or that has the place that it needs.
+const ASK_AGAIN_SECONDS: i64 = 60;
 
 /// What became of a verdict.
 pub(super) enum Handed {
@@ -40,51 +44,94 @@ impl Control {
         &self,
         ruling: &Ruling,
         own: &GroupRecord,
+        placed: &BTreeSet<GroupId>,
         accounts: &mut Accounts,
         plan: &mut Plan,
     ) -> Answer<()> {
-        let mine = &own.group.checkpoints;
         for (id, other) in &ruling.groups {
-            if ruling.asking.contains(id) {
+            if ruling.asking.contains(id) || plan.ends(*id) {
                 continue;
             }
-            let by = ruling
-                .verdicts(&other.seen.value)
-                .into_iter()
-                .find_map(|verdict| match &verdict.action {
-                    Action::Supersede { by } => Some(*by),
-                    _ => None,
-                });
-            let Some(by) = by.filter(|by| mine.contains(by)) else {
+            let verdicts = ruling.verdicts(&other.seen.value);
+            let Some(by) = superseder(&verdicts, own) else {
                 continue;
             };
-            let size = 4 + other.seen.value.members.len() + other.work.len();
+            let Some(others) = standing(ruling, &verdicts, own, placed) else {
+                // Whoever takes the place of its other members does it.
+                continue;
+            };
+            let record = &other.seen.value;
+            let size = 4
+                + record.members.len()
+                + record.followers.len()
+                + record.volumes().len()
+                + other.work.len();
             if plan.tx.len() + size > MAX_WRITES / 2 {
                 // Too much for one transaction: its own run will find itself superseded.
                 continue;
             }
-            self.add_accounts(accounts, other.seen.value.volumes())
-                .await?;
-            for work in &other.work {
-                plan.tx.delete(
-                    keys::work(&work.value.key),
-                    Condition::Version(work.version),
-                );
+            for (group, version) in others {
+                plan.check(group, version);
             }
-            let refusal = Refusal::new(Code::Superseded, format!("checkpoint {by} took its place"));
-            let mut seen = other.seen.clone();
-            seen.value.group.decision = Some(ruling.id);
-            self.finish(
-                &mut plan.tx,
-                accounts,
-                &seen,
-                LifecycleEvent::Supersede(by),
-                Some(&refusal),
-            )?;
-            plan.unpin.push(UnpinRecord::of(&other.seen.value.group));
-            tracing::info!(group = %id, %by, "superseded");
+            let event = LifecycleEvent::Supersede(by);
+            self.end_other(ruling, other, event, &took_its_place(by), accounts, plan)
+                .await?;
         }
         Ok(())
+    }
+
+    /// Ends a group that no agent has yet, together with its work, and tells its run.
+    pub(super) async fn end_other(
+        &self,
+        ruling: &Ruling,
+        other: &Other,
+        event: LifecycleEvent,
+        refusal: &Refusal,
+        accounts: &mut Accounts,
+        plan: &mut Plan,
+    ) -> Answer<()> {
+        let record = &other.seen.value;
+        self.add_accounts(accounts, record.volumes()).await?;
+        for work in &other.work {
+            plan.tx.delete(
+                keys::work(&work.value.key),
+                Condition::Version(work.version),
+            );
+        }
+        let mut seen = other.seen.clone();
+        seen.value.group.decision = Some(ruling.id);
+        if !matches!(event, LifecycleEvent::Supersede(_)) {
+            seen.value.group.refusals = vec![refusal.clone()];
+        }
+        tracing::info!(group = %record.group.id, %refusal, "ended by a decision on another one");
+        plan.unpin.push(UnpinRecord::of(&record.group));
+        plan.volumes.extend(record.volumes());
+        self.finish(&mut plan.tx, accounts, &seen, event, Some(refusal))
+    }
+
+    /// A plan that refuses the group that asks.
+    pub(super) fn refused(
+        &self,
+        own: &Seen<GroupRecord>,
+        refusal: Refusal,
+        accounts: &mut Accounts,
+    ) -> Answer<Plan> {
+        let mut plan = Plan::new();
+        let mut seen = own.clone();
+        seen.value.group.refusals = vec![refusal.clone()];
+        plan.unpin.push(UnpinRecord::of(&seen.value.group));
+        let event = LifecycleEvent::Reject(refusal.clone());
+        self.finish(&mut plan.tx, accounts, &seen, event, None)?;
+        plan.answer = Err(refusal);
+        Ok(plan)
+    }
+
+    /// A plan that has the group ask again in a minute.
+    pub(super) fn postponed(&self, own: &Seen<GroupRecord>, reason: &str) -> Plan {
+        let mut plan = Plan::new();
+        let until = catalogue::later(whole_millis(self.now()), ASK_AGAIN_SECONDS);
+        self.defer(own, until, reason, &mut plan);
+        plan
     }
 
     /// Applies a verdict other than to go ahead.
@@ -93,6 +140,7 @@ impl Control {
         ruling: &Ruling,
         own: &Seen<GroupRecord>,
         verdicts: &[&Verdict],
+        placed: &BTreeSet<GroupId>,
         accounts: &mut Accounts,
         plan: &mut Plan,
     ) -> Answer<Handed> {
@@ -120,16 +168,18 @@ impl Control {
             }
             Action::Defer { until } => self.defer(own, *until, &first.reason, plan),
             Action::Supersede { by } => {
-                if let Some(other) = ruling.group_of(*by) {
-                    // Whoever takes the place must still be there to take it.
-                    plan.tx
-                        .check(keys::group(other.seen.value.group.id), other.seen.version);
+                let Some(others) = standing(ruling, verdicts, &own.value, placed) else {
+                    // It may yet be refused or called off, and nothing newer would be there.
+                    let reason = format!("waits for {by} to go ahead: {}", first.reason);
+                    *plan = self.postponed(own, &reason);
+                    return Ok(Handed::On);
+                };
+                // Whoever takes the place must still be there to take it.
+                for (group, version) in others {
+                    plan.check(group, version);
                 }
                 end(plan, own, LifecycleEvent::Supersede(*by))?;
-                plan.answer = Err(Refusal::new(
-                    Code::Superseded,
-                    format!("checkpoint {by} took its place"),
-                ));
+                plan.answer = Err(took_its_place(*by));
             }
             Action::Merge { into } => {
                 let open = verdicts.iter().find_map(|verdict| match verdict.action {
@@ -158,10 +208,8 @@ impl Control {
                     }
                     // A younger one is followed once an agent has it.
                     Some(_) => {
-                        let until =
-                            catalogue::later(whole_millis(self.now()), FOLLOW_AGAIN_SECONDS);
                         let reason = format!("waits for {into} to begin: {}", first.reason);
-                        self.defer(own, until, &reason, plan);
+                        *plan = self.postponed(own, &reason);
                     }
                     None => {
                         let mut seen = own.clone();
@@ -213,6 +261,58 @@ impl Control {
     }
 }
 
+/// Which checkpoint of `own` takes the place of the group that these verdicts are on.
+pub(super) fn superseder(verdicts: &[&Verdict], own: &GroupRecord) -> Option<CheckpointId> {
+    verdicts.iter().find_map(|verdict| match &verdict.action {
+        Action::Supersede { by } if own.group.checkpoints.contains(by) => Some(*by),
+        _ => None,
+    })
+}
+
+/// Whether all who take the place of the group that these verdicts are on have gone ahead,
+/// or do so in this transaction, as `own` and those in `placed` do. None where one has not.
+/// The versions of those who had gone ahead before and are not final.
+pub(super) fn standing(
+    ruling: &Ruling,
+    verdicts: &[&Verdict],
+    own: &GroupRecord,
+    placed: &BTreeSet<GroupId>,
+) -> Option<BTreeMap<GroupId, u64>> {
+    let mut before = BTreeMap::new();
+    for verdict in verdicts {
+        let Action::Supersede { by } = &verdict.action else {
+            continue;
+        };
+        let mut at = *by;
+        // Whoever takes a place may be handed on too; a decision has no circles.
+        for _ in 0..ruling.decision.verdicts.len() {
+            // What is committed is in the set, and no group that is not final.
+            let Some(other) = ruling.group_of(at) else {
+                break;
+            };
+            let record = &other.seen.value;
+            if record.group.id == own.group.id || placed.contains(&record.group.id) {
+                break;
+            }
+            if other.was_placed() {
+                before.insert(record.group.id, other.seen.version);
+                break;
+            }
+            let mut all = ruling.decision.verdicts.iter();
+            at = match all.find(|verdict| verdict.id == at).map(|v| &v.action) {
+                Some(Action::Supersede { by: next } | Action::Merge { into: next }) => *next,
+                _ => return None,
+            };
+        }
+    }
+    Some(before)
+}
+
+/// What the run of a superseded group is told.
+pub(super) fn took_its_place(by: CheckpointId) -> Refusal {
+    Refusal::new(Code::Superseded, format!("checkpoint {by} took its place"))
+}
+
 /// The place in line that the native policy gives.
 fn native_order(record: &GroupRecord) -> u64 {
     let members = record.members.iter();
@@ -224,7 +324,7 @@ fn native_order(record: &GroupRecord) -> u64 {
 
 /// The state machine would try again on some codes, and take others for something else: a
 /// policy's refusal is one of those that end a run.
-fn final_refusal(refusal: &Refusal) -> Refusal {
+pub(super) fn final_refusal(refusal: &Refusal) -> Refusal {
     match refusal.code {
         Code::LineageFork | Code::DeadlineMissed | Code::PolicyRefused | Code::ResolverFailed => {
             refusal.clone()
