@@ -2,6 +2,7 @@
 //! and what is superseded has something newer that went ahead.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use control::Phase;
@@ -148,22 +149,41 @@ async fn a_resolver_that_refuses_the_older_fork_is_obeyed() -> Test {
     Ok(())
 }
 
-/// Once an agent has it, nobody ends it: the later one is refused, and not the earlier one.
-#[tokio::test]
-async fn a_fork_of_what_an_agent_has_is_refused() -> Test {
-    let (mut stage, parent) = with_parent(902, &["a", "b"]).await?;
+/// Once an agent has it, nobody ends it: not even who decided that before the claim.
+#[tokio::test(start_paused = true)]
+async fn a_fork_of_what_an_agent_has_claimed_meanwhile_is_refused() -> Test {
+    let (mut stage, parent) = with_parent(902, &["a"]).await?;
     let first = submit(&stage, "1", &[version(&stage, "a", "1", Some(parent))]).await;
     stage.settle().await?;
-    // Decided before the claim, applied after it: as two processes may.
-    stage
-        .world
-        .bind("pool:main", "blind", |set| each(set, |_| GO))
+    let only_newest = |set: &ConflictSet| {
+        let newest = newest(set);
+        each(set, |c| if c.group == newest { GO } else { no() })
+    };
+    stage.world.bind("pool:main", "newest", only_newest).await?;
+    let takes = Duration::from_millis(100);
+    stage.world.resolvers.slow(b"newest", takes);
+    stage.agents[0].open(&stage.control).await?;
+    stage.agents[0]
+        .ready(&stage.control, &mut stage.tapes)
         .await?;
-    let agent = &mut stage.agents[0];
-    agent.open(&stage.control).await?;
-    agent.ready(&stage.control, &mut stage.tapes).await?;
-    agent.claim(&stage.control, 10).await?;
     let second = submit(&stage, "2", &[version(&stage, "a", "2", Some(parent))]).await;
+    stage.machine.deliver(&stage.control, true).await?;
+    let name = second.group.to_string();
+    stage.machine.step(&stage.control, &name, false).await;
+    let claim = async {
+        tokio::time::sleep(takes / 2).await;
+        stage.agents[0].claim(&stage.control, 10).await
+    };
+    let place = stage.machine.step(&stage.control, &name, false);
+    let (claimed, ()) = tokio::join!(claim, place);
+    assert_eq!(claimed?, 1);
+    let sets = stage.world.resolvers.asked(b"newest");
+    assert!(
+        sets[0]
+            .contenders
+            .iter()
+            .all(|c| c.group != first.group || !c.settled)
+    );
     let ends = ends(&mut stage, &[&first, &second]).await?;
     assert_eq!(ends, ["committed", "rejected"]);
     let code = stage.code(second.checkpoints[0]).await;
@@ -221,36 +241,46 @@ async fn two_resolvers_that_decide_at_the_same_time_cannot_fork_a_lineage() -> T
     Ok(())
 }
 
-/// Two processes, each with its own round: neither sees what the other one decides.
+/// Two processes, each with its own round: neither sees what the other one decides. What
+/// goes ahead changes with each decision, and nothing that is on its way is ended.
 #[tokio::test]
 async fn two_processes_that_decide_at_the_same_time_cannot_fork_a_lineage() -> Test {
-    for seed in 0..8 {
-        let (mut stage, parent) = with_parent(920 + seed, &["a"]).await?;
-        // Each asker wins its own round, whoever else there is.
-        stage
-            .world
-            .bind("pool:main", "each", |set| {
-                let oldest = set.contenders.iter().filter(|c| !c.settled);
-                let oldest = oldest.min_by_key(|c| policy::age(c)).unwrap().group;
-                each(set, |c| if c.group == oldest { GO } else { wait(set, 5) })
+    let (mut stage, parent) = with_parent(920, &["a"]).await?;
+    let calls = AtomicU32::new(0);
+    stage
+        .world
+        .bind("pool:main", "in-turn", move |set| {
+            let turn = calls.fetch_add(1, Ordering::Relaxed) % 2;
+            let turn = ["1", "2"][turn as usize];
+            each(set, |c| {
+                if c.version.as_str() == turn {
+                    GO
+                } else {
+                    wait(set, 5)
+                }
             })
-            .await?;
-        let first = submit(&stage, "1", &[version(&stage, "a", "1", Some(parent))]).await;
-        let second = submit(&stage, "2", &[version(&stage, "a", "2", Some(parent))]).await;
-        stage.machine.deliver(&stage.control, true).await?;
-        for name in stage.machine.ready() {
-            stage.machine.step(&stage.control, &name, false).await;
-        }
-        let other = stage.world.control();
-        let ask = |control: &control::Control, group: GroupId| {
-            let payload = json!({"op": "place", "run": group, "group": group, "placement": 0});
-            let control = control.clone();
-            async move { control.run_phase(Phase::Allocate, payload).await }
-        };
-        let _ = tokio::join!(ask(&stage.control, first.group), ask(&other, second.group));
-        let ends = ends(&mut stage, &[&first, &second]).await?;
-        assert_eq!(ends, ["committed", "rejected"]);
+        })
+        .await?;
+    let first = submit(&stage, "1", &[version(&stage, "a", "1", Some(parent))]).await;
+    let second = submit(&stage, "2", &[version(&stage, "a", "2", Some(parent))]).await;
+    stage.machine.deliver(&stage.control, true).await?;
+    for name in stage.machine.ready() {
+        stage.machine.step(&stage.control, &name, false).await;
     }
+    let other = stage.world.control();
+    let ask = |control: &control::Control, group: GroupId| {
+        let payload = json!({"op": "place", "run": group, "group": group, "placement": 0});
+        let control = control.clone();
+        async move { control.run_phase(Phase::Allocate, payload).await }
+    };
+    let _ = tokio::join!(ask(&stage.control, first.group), ask(&other, second.group));
+    for _ in 0..4 {
+        stage.world.clock.advance(Duration::from_secs(61));
+        stage.settle().await?;
+    }
+    let mut ends = ends(&mut stage, &[&first, &second]).await?;
+    ends.sort_unstable();
+    assert_eq!(ends, ["committed", "rejected"]);
     Ok(())
 }
 
