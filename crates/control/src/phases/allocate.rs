@@ -2,14 +2,13 @@
 //! for what was decided and one for what becomes of it.
 
 mod places;
+mod plan;
 mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
-use model::{
-    Action, Barcode, Bytes, Code, CopyNo, GroupId, LifecycleEvent, Pool, PoolName, Refusal, State,
-};
+use model::{Action, Bytes, Code, CopyNo, GroupId, LifecycleEvent, Pool, PoolName, Refusal, State};
 use serde_json::{Value, json};
 
 use super::{Input, ended, illegal};
@@ -22,6 +21,7 @@ use crate::ports::{Condition, Index, Key, MAX_WRITES, SortKeys, Write};
 use crate::records::{GroupRecord, Part, UnpinRecord, VolumeLease, VolumeMeta};
 use crate::{Control, keys};
 use places::Places;
+use plan::Plan;
 use verdicts::Handed;
 
 /// At most so many begun volumes of a pool are considered.
@@ -47,48 +47,6 @@ pub(crate) struct PoolView {
     pub(crate) candidates: Vec<Candidate>,
     /// True where blank volumes were left out.
     more: bool,
-}
-
-/// What one ask adds to the transaction.
-struct Plan {
-    tx: Tx,
-    answer: Answer<Value>,
-    /// Groups that are final now.
-    unpin: Vec<UnpinRecord>,
-    /// The group, where it goes ahead.
-    placed: Option<GroupId>,
-    /// Volumes whose accounts change.
-    volumes: BTreeSet<Barcode>,
-}
-
-impl Plan {
-    fn new() -> Self {
-        Self {
-            tx: Tx::new(),
-            answer: Ok(Value::Null),
-            unpin: Vec::new(),
-            placed: None,
-            volumes: BTreeSet::new(),
-        }
-    }
-
-    /// True where it ends that group.
-    fn ends(&self, group: GroupId) -> bool {
-        self.unpin.iter().any(|unpin| unpin.group == group)
-    }
-
-    /// The group must still be at that version.
-    fn check(&mut self, group: GroupId, version: u64) {
-        let key = keys::group(group);
-        if !self.tx.writes.iter().any(|write| *parts(write).0 == key) {
-            self.tx.check(key, version);
-        }
-    }
-
-    /// How many writes it takes by itself.
-    fn size(&self) -> usize {
-        self.tx.len() + self.volumes.len()
-    }
 }
 
 impl Control {

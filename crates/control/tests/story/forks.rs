@@ -461,3 +461,28 @@ async fn the_largest_group_gives_way_as_a_whole() -> Test {
     assert_eq!(ends, ["superseded", "committed"]);
     Ok(())
 }
+
+/// The place is part of the transaction that places a group, and is read by its key.
+#[tokio::test]
+async fn a_parent_costs_no_transaction_and_a_long_history_no_read() -> Test {
+    let (mut stage, first) = with_parent(909, &["a", "b"]).await?;
+    let mut costs = Vec::new();
+    let mut parent = None;
+    for n in 0..40 {
+        let table = &stage.world.table;
+        let before = (table.transactions(), table.reads());
+        let name = format!("v{n}");
+        // At first one without a parent, of another service.
+        let service = if n == 0 { "b" } else { "a" };
+        let members = [version(&stage, service, &name, parent)];
+        let next = submit(&stage, &name, &members).await.checkpoints[0];
+        stage.finish().await?;
+        assert_eq!(stage.state(next).await, State::Committed);
+        let table = &stage.world.table;
+        costs.push((table.transactions() - before.0, table.reads() - before.1));
+        parent = Some(if n == 0 { first } else { next });
+    }
+    assert!(costs.iter().all(|cost| cost.0 == costs[0].0), "{costs:?}");
+    assert!(costs[1..].iter().all(|cost| *cost == costs[1]), "{costs:?}");
+    Ok(())
+}
