@@ -112,3 +112,54 @@ fn a_refused_job_is_marked_and_fails_by_its_own_name() {
         "the last error is the one that is told"
     );
 }
+
+/// The machine that is shipped.
+fn shipped() -> Value {
+    serde_json::from_str(include_str!(
+        "../../../../infra/state-machine/checkpoint.asl.json"
+    ))
+    .expect("the shipped machine is JSON")
+}
+
+/// How a run of it ends that is valid and then meets these outcomes.
+fn shipped_ends(mut tasks: Vec<Value>) -> Value {
+    tasks.insert(0, done("Validate", json!({})));
+    let input = json!({ "run": "r", "group": "g" });
+    run_with(&shipped(), input, json!(tasks))
+}
+
+#[test]
+fn being_busy_or_late_is_no_reason_to_refuse_a_group() {
+    for (error, times) in [("Tapemark.Conflict", 100), ("Tapemark.Transient", 20)] {
+        let mut tasks = vec![failed("Allocate", error); times];
+        tasks.push(done("Allocate", json!({ "outcome": "merged" })));
+        assert_eq!(shipped_ends(tasks)["status"], "SUCCEEDED", "{error}");
+    }
+    let late = json!({ "state": "Allocate", "outcome": { "timeout": true } });
+    let merged = done("Allocate", json!({ "outcome": "merged" }));
+    assert_eq!(shipped_ends(vec![late, merged])["status"], "SUCCEEDED");
+}
+
+#[test]
+fn a_duplicate_that_has_waited_long_is_decided_anew() {
+    let result = shipped_ends(vec![
+        done("Allocate", json!({ "outcome": "wait" })),
+        json!({ "state": "Follow", "outcome": { "timeout": true } }),
+        done("Allocate", json!({ "outcome": "merged" })),
+    ]);
+    assert_eq!(result["status"], "SUCCEEDED", "{result}");
+}
+
+#[test]
+fn a_commit_that_loses_races_goes_on_trying() {
+    let placed = json!({ "outcome": "proceed" });
+    let on_tape = |state: &str| json!({ "state": state, "outcome": { "output": {} } });
+    let mut tasks = vec![
+        done("Allocate", placed),
+        on_tape("Execute"),
+        on_tape("Verify"),
+    ];
+    tasks.extend(vec![failed("Commit", "Tapemark.Conflict"); 100]);
+    tasks.push(done("Commit", json!({})));
+    assert_eq!(shipped_ends(tasks)["status"], "SUCCEEDED");
+}
