@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use model::{
     Artifact, Bytes, Code, MAX_ARTIFACTS_PER_CHECKPOINT, MAX_GROUP_MEMBERS, Member, Priority,
     Refusal, RetentionClass, Sha256, Submission,
@@ -85,6 +86,14 @@ pub(crate) fn limits(submission: &Submission) -> Vec<Refusal> {
         faults.invalid(
             "members",
             format!("expected at most {MAX_GROUP_BYTES} bytes in all, found {bytes}"),
+        );
+    }
+    // Nothing was due before there were computers to back up: a mistake. And what a
+    // resolver is shown counts milliseconds from 1970 on.
+    if let Some(deadline) = submission.deadline.filter(|at| *at < Timestamp::UNIX_EPOCH) {
+        faults.invalid(
+            "deadline",
+            format!("expected a time from 1970-01-01T00:00:00Z on, found {deadline}"),
         );
     }
     if submission.labels.len() > MAX_LABELS {
