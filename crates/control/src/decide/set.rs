@@ -12,13 +12,13 @@
 //! the most room.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use model::{
-    CheckpointId, ConflictSet, Contender, DriveView, GroupId, MAX_CONTENDERS, MAX_INPUT_BYTES,
-    PastOutcome, VolumeView,
+    Barcode, Bytes, CheckpointId, ConflictSet, Contender, DriveView, GroupId, MAX_CONTENDERS,
+    MAX_INPUT_BYTES, PastOutcome, VolumeView,
 };
 
 use super::{Asking, Together, whole_millis};
@@ -50,7 +50,7 @@ pub(super) fn pack(around: &Around<'_>, asks: Vec<Asking<'_>>) -> Vec<Together> 
         return vec![alone(around, &asks[0], union)];
     }
     if contenders.len() <= MAX_CONTENDERS {
-        let set = around.set(contenders, around.history);
+        let set = around.set(&union, contenders, around.history);
         let text = policy::canonical_set(&set);
         if text.len() <= MAX_INPUT_BYTES {
             return vec![union.together(set, text, &asks)];
@@ -102,7 +102,7 @@ fn alone(around: &Around<'_>, ask: &Asking<'_>, union: Union) -> Together {
         if !labels {
             contenders.iter_mut().for_each(|c| c.labels.clear());
         }
-        let set = around.set(contenders, history);
+        let set = around.set(&union, contenders, history);
         let text = policy::canonical_set(&set);
         if text.len() <= MAX_INPUT_BYTES || (rest.is_empty() && !labels) {
             return union.together(set, text, std::slice::from_ref(ask));
@@ -119,7 +119,12 @@ fn alone(around: &Around<'_>, ask: &Asking<'_>, union: Union) -> Together {
 
 impl Around<'_> {
     /// A set in canonical order, with the conflicts in it named.
-    fn set(&self, mut contenders: Vec<Contender>, history: &[PastOutcome]) -> ConflictSet {
+    fn set(
+        &self,
+        union: &Union,
+        mut contenders: Vec<Contender>,
+        history: &[PastOutcome],
+    ) -> ConflictSet {
         for c in &mut contenders {
             c.submitted_at = whole_millis(c.submitted_at);
             c.deadline = c.deadline.map(whole_millis);
@@ -128,7 +133,7 @@ impl Around<'_> {
             now: self.now,
             library: self.view.pool.library.clone(),
             pool: self.view.pool.name.clone(),
-            volumes: self.volumes(&contenders),
+            volumes: self.volumes(union, &contenders),
             contenders,
             drives: self.drives.to_vec(),
             conflicts: Vec::new(),
@@ -142,7 +147,11 @@ impl Around<'_> {
     /// The room is for content: what the request with the fewest artifacts could put on
     /// the volume with all that goes around it on tape. So nothing that fits is kept out;
     /// what goes ahead and then finds no room waits, and is decided again.
-    fn volumes(&self, contenders: &[Contender]) -> Vec<VolumeView> {
+    ///
+    /// What the groups of the set that are not settled have been promised is room: each of
+    /// them may be decided otherwise, and counts with its bytes among what goes ahead.
+    fn volumes(&self, union: &Union, contenders: &[Contender]) -> Vec<VolumeView> {
+        let promised = union.promised(contenders);
         let open = contenders.iter().filter(|c| !c.settled);
         let artifacts = open.map(|c| c.artifacts).min().unwrap_or(1);
         let mut views: Vec<_> = self
@@ -151,7 +160,10 @@ impl Around<'_> {
             .iter()
             .map(|c| {
                 let barcode = &c.volume.barcode;
-                let left = c.room.minus(self.accounts.reserved(barcode));
+                let own = promised.get(barcode).copied().unwrap_or_default();
+                // Promised since the account was read, the group's share may be more.
+                let others = self.accounts.reserved(barcode).minus(own);
+                let left = c.room.minus(others);
                 VolumeView {
                     volume: barcode.clone(),
                     state: c.volume.lifecycle.state().clone(),
@@ -216,6 +228,22 @@ impl Union {
     fn contenders(&self) -> Vec<Contender> {
         let groups = self.groups.values().flat_map(|(_, contenders)| contenders);
         groups.chain(self.committed.values()).cloned().collect()
+    }
+
+    /// What is promised to the groups of these contenders that are not settled, by volume.
+    fn promised(&self, contenders: &[Contender]) -> BTreeMap<Barcode, Bytes> {
+        let open = contenders.iter().filter(|c| !c.settled).map(|c| c.group);
+        let mut promised: BTreeMap<Barcode, Bytes> = BTreeMap::new();
+        for group in open.collect::<BTreeSet<_>>() {
+            let Some((other, _)) = self.groups.get(&group) else {
+                continue;
+            };
+            for part in other.seen.value.parts() {
+                let bytes = promised.entry(part.volume.clone()).or_default();
+                *bytes = bytes.plus(part.reserved);
+            }
+        }
+        promised
     }
 
     fn together(self, set: ConflictSet, text: String, asks: &[Asking<'_>]) -> Together {
