@@ -310,6 +310,10 @@ pub struct Published {
     pub engine: EngineId,
 }
 
+/// How long a call may wait inside the port before it is started: twice what the four that
+/// a round asks for at once take one after the other, at the default wall time each.
+pub const START_WITHIN: Duration = Duration::from_secs(2);
+
 /// Keeps and runs resolver components. A call never fails because of a resolver: whatever
 /// it does stands in the [`Call`].
 #[async_trait]
@@ -324,6 +328,11 @@ pub trait Resolvers: Send + Sync {
 
     /// Has a published component decide. The decision keeps the invariants where the
     /// outcome is `Decided`; the control plane checks it again all the same.
+    ///
+    /// `limits.wall_ms` counts from when the component is started, not from when the call
+    /// is asked for: what waits in the port's own queue is not out of time. A call that
+    /// cannot be started within [`START_WITHIN`] is answered with `Unavailable`, which
+    /// never counts against the resolver.
     async fn call(&self, component: Sha256, set: Arc<ConflictSet>, limits: Limits) -> Call;
 }
 

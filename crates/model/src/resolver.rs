@@ -153,7 +153,8 @@ pub enum CallOutcome {
     OutOfFuel,
     /// Out of wall time.
     TimedOut,
-    /// It could not be called at all: not loaded, quarantined, input too large.
+    /// It could not be called at all: not loaded, quarantined, input too large, no place to
+    /// run it in time. Says nothing of the resolver, and never counts against its health.
     Unavailable {
         /// Why.
         why: String,
@@ -284,8 +285,8 @@ pub struct Binding {
     pub previous: Option<ReleaseRef>,
     /// The one that is tried out.
     pub shadow: Option<Shadow>,
-    /// How the latest calls of the live one ended, newest first: true is a decision. At
-    /// most [`Binding::WINDOW`].
+    /// How the latest calls of the live one ended, newest first: true is a decision. Those
+    /// that were [`CallOutcome::Unavailable`] are left out. At most [`Binding::WINDOW`].
     pub recent: Vec<bool>,
     /// Set once too many of them failed: the fallback decides until somebody binds,
     /// promotes or rolls back.

@@ -14,10 +14,11 @@ use super::Together;
 use super::shadow::ShadowJob;
 use crate::Control;
 use crate::conflict::Other;
+use crate::ports::START_WITHIN;
 use crate::records::{BindingRecord, clip};
 
-/// A port that does not keep to the wall time of a call is given up so much later: loading
-/// the component may take time too.
+/// A port that keeps neither to [`START_WITHIN`] nor to the wall time of a call is given up
+/// so much later than both: loading the component may take time too.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// The most bytes of why a resolver did not decide, as told in each verdict.
@@ -33,7 +34,9 @@ pub(super) struct Made {
     pub(super) asks: Vec<usize>,
     pub(super) groups: BTreeMap<GroupId, Other>,
     pub(super) outcomes: Vec<PastOutcome>,
-    /// Whether the live resolver decided, where it was called.
+    /// Whether the live resolver decided, where it was called. `Unavailable` is no call: an
+    /// input that cannot be handed over, a queue that is full, a component whose files are
+    /// gone say nothing of how the resolver decides, and quarantine would not mend them.
     pub(super) healthy: Option<bool>,
     pub(super) shadow: Option<ShadowJob>,
 }
@@ -63,7 +66,11 @@ impl Control {
         };
         let healthy = bound
             .filter(|bound| bound.quarantined.is_none())
-            .map(|_| call.outcome == CallOutcome::Decided);
+            .and(match call.outcome {
+                CallOutcome::Decided => Some(true),
+                CallOutcome::Unavailable { .. } => None,
+                _ => Some(false),
+            });
         let (decision, fallback) = match (&call.outcome, &call.decision) {
             (CallOutcome::Decided, Some(decision)) => (decision.clone(), None),
             _ => {
@@ -112,7 +119,7 @@ impl Control {
     }
 
     /// A call that decided only if what it decided keeps the invariants, whatever the port
-    /// says, and within its time.
+    /// says, and within its time. How long the port may take to start it counts apart.
     pub(super) async fn checked(
         &self,
         release: &ReleaseRef,
@@ -120,7 +127,8 @@ impl Control {
         limits: Limits,
     ) -> Call {
         let begun = Instant::now();
-        let at_most = Duration::from_millis(limits.wall_ms.into()) + GRACE;
+        // A port that cannot start the call in time says so itself.
+        let at_most = START_WITHIN + Duration::from_millis(limits.wall_ms.into()) + GRACE;
         let asked = self
             .ports
             .resolvers

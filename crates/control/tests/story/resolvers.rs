@@ -14,15 +14,15 @@ use serde_json::{Value, json};
 use crate::machine::At;
 use crate::{OPERATOR, Stage, Test};
 
-type Decided = Result<Decision, CallOutcome>;
+pub(crate) type Decided = Result<Decision, CallOutcome>;
 
 #[allow(clippy::unnecessary_wraps, reason = "what a script is")]
-fn native(set: &ConflictSet) -> Decided {
+pub(crate) fn native(set: &ConflictSet) -> Decided {
     Ok(policy::priority_deadline(set))
 }
 
 /// All that is not settled gets the same action, the rest proceeds.
-fn all(set: &ConflictSet, action: &Action) -> Decision {
+pub(crate) fn all(set: &ConflictSet, action: &Action) -> Decision {
     let verdicts = set.contenders.iter().map(|c| Verdict {
         id: c.id,
         action: if policy::is_settled(set, c.group) {
@@ -38,18 +38,18 @@ fn all(set: &ConflictSet, action: &Action) -> Decision {
     }
 }
 
-fn defer_for(set: &ConflictSet, seconds: i64) -> Decision {
+pub(crate) fn defer_for(set: &ConflictSet, seconds: i64) -> Decision {
     let until = set.now + jiff::SignedDuration::from_secs(seconds);
     all(set, &Action::Defer { until })
 }
 
-async fn latest(stage: &Stage) -> DecisionRecord {
+pub(crate) async fn latest(stage: &Stage) -> DecisionRecord {
     let (mut found, _) = stage.control.decisions(&OPERATOR, 1, None).await.unwrap();
     found.remove(0)
 }
 
 /// Each run that can asks to be placed, all at the same time.
-async fn place_all(stage: &Stage) -> Vec<Result<Value, Refusal>> {
+pub(crate) async fn place_all(stage: &Stage) -> Vec<Result<Value, Refusal>> {
     let asks = stage.machine.runs.values().map(|run| {
         let payload = json!({"op": "place", "run": run.run, "group": run.group, "placement": 0});
         stage.control.run_phase(control::Phase::Allocate, payload)
@@ -58,7 +58,7 @@ async fn place_all(stage: &Stage) -> Vec<Result<Value, Refusal>> {
 }
 
 /// Up to where the runs ask to be placed.
-async fn stage_all(stage: &mut Stage) -> Test {
+pub(crate) async fn stage_all(stage: &mut Stage) -> Test {
     stage.machine.deliver(&stage.control, true).await?;
     for name in stage.machine.ready() {
         stage.machine.step(&stage.control, &name, false).await;
@@ -246,7 +246,7 @@ async fn a_resolver_that_hangs_or_is_lost_is_decided_without() -> Test {
     let begun = tokio::time::Instant::now();
     let first = stage.submit(stage.world.sample("a", "1")).await;
     stage.settle().await?;
-    assert!(begun.elapsed() < Duration::from_secs(4));
+    assert!(begun.elapsed() < Duration::from_secs(6));
     assert_eq!(stage.machine.at(first.group), At::Execute);
     let record = latest(&stage).await;
     assert_eq!(record.call.outcome, CallOutcome::TimedOut);
@@ -257,7 +257,7 @@ async fn a_resolver_that_hangs_or_is_lost_is_decided_without() -> Test {
     let record = latest(&stage).await;
     assert_eq!(record.call.outcome.name(), "unavailable");
     let bindings = stage.control.bindings(&OPERATOR).await?;
-    assert_eq!(bindings[0].recent, [false, false]);
+    assert_eq!(bindings[0].recent, [false], "the lost one was not called");
     Ok(())
 }
 
