@@ -11,11 +11,18 @@
 //! decided anew, and the record of the first decision stays.
 //!
 //! No phase fails because of a resolver: whatever one does, the pool's fallback decides.
+//! What a resolver did counts for its health; that it could not be called (`Unavailable`:
+//! its component is not there, the input cannot be handed over, there was no place to run
+//! it) never does.
 //!
 //! A round holds the turn that commits of the same process take too, so a slow resolver
-//! delays them by its wall time (250 ms where nothing else was asked for, never more than
-//! two seconds) for each four sets of a round; one that is slow each time is in quarantine
-//! after five of them.
+//! delays them: by its wall time (250 ms where nothing else was asked for, never more than
+//! two seconds) for each four sets of a round, and by as much again each time the round
+//! loses a race, for those who lost it are decided anew together. After 20 s a round
+//! decides no further sets, and after 30 s those who lost are not tried again: they hear
+//! `Conflict`, and their runs ask again. So the turn is held for less than a minute,
+//! whatever resolvers do. One that goes beyond its wall time is in quarantine after five
+//! calls; one that is slow within it is what was asked for.
 
 mod call;
 mod record;
@@ -24,13 +31,16 @@ mod shadow;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::future;
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use model::{
     Action, CheckpointId, ConflictSet, Decision, DecisionId, DriveView, GroupId, LibraryId,
     PoolName, Scope, Verdict,
 };
+use tokio::time::Instant;
 
 use crate::Control;
 use crate::books::Accounts;
@@ -44,6 +54,10 @@ pub(crate) use shadow::Shadows;
 /// At most so many resolvers run at once in one round. Each may take the memory of its
 /// limits, at most 256 MiB.
 const CALLS_AT_ONCE: usize = 4;
+
+/// A round begins no call later than this. With [`CALLS_AT_ONCE`] that is 40 calls at the
+/// longest wall time there is.
+const ROUND_WALL: Duration = Duration::from_secs(20);
 
 /// A group that asks, and who contends with it.
 #[derive(Clone, Copy)]
@@ -124,7 +138,8 @@ impl Facts {
 }
 
 impl Control {
-    /// Decides for all asks of a round, and records what was decided. One ruling an ask.
+    /// Decides for all asks of a round, and records what was decided. One ruling an ask;
+    /// none for those that the round's time did not suffice for.
     pub(crate) async fn decide(
         &self,
         asks: &[Asking<'_>],
@@ -134,6 +149,7 @@ impl Control {
         if asks.is_empty() {
             return Ok(BTreeMap::new());
         }
+        let begun = Instant::now();
         let now = whole_millis(self.now());
         let facts = self.round_facts(asks, pools).await?;
         let mut same: BTreeMap<(&PoolName, Option<&Scope>), Vec<Asking<'_>>> = BTreeMap::new();
@@ -162,9 +178,18 @@ impl Control {
         }
         let calls: Vec<_> = sets
             .into_iter()
-            .map(|(together, binding, fallback)| self.make(together, binding, fallback))
+            .map(|(together, binding, fallback)| async move {
+                if begun.elapsed() > ROUND_WALL {
+                    return None;
+                }
+                Some(self.make(together, binding, fallback).await)
+            })
             .collect();
-        let made: Vec<_> = stream::iter(calls).buffered(CALLS_AT_ONCE).collect().await;
+        let made: Vec<_> = stream::iter(calls)
+            .buffered(CALLS_AT_ONCE)
+            .filter_map(future::ready)
+            .collect()
+            .await;
         self.record(&made, facts).await?;
         let mut rulings = BTreeMap::new();
         for made in made {

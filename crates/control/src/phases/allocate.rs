@@ -5,11 +5,13 @@ mod places;
 mod plan;
 mod verdicts;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use futures::future::join_all;
 use model::{Action, Bytes, Code, CopyNo, GroupId, LifecycleEvent, Pool, PoolName, Refusal, State};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{Input, ended, illegal};
 use crate::books::Accounts;
@@ -28,6 +30,10 @@ use verdicts::Handed;
 const BEGUN: u32 = 64;
 /// At most so many blank ones, unless those do not suffice.
 const BLANK: u32 = 8;
+/// Those who lost a race are not tried again after so long: a task has 120 seconds in all,
+/// waiting for the turn included, and its run tries again by itself.
+const RETRY_WALL: Duration = Duration::from_secs(30);
+
 /// One run that asks to be placed.
 #[derive(Clone, Debug)]
 pub(crate) struct AllocateAsk {
@@ -67,20 +73,27 @@ impl Control {
             })
     }
 
-    /// One answer an ask. Those whose shared transaction lost a race try again alone.
+    /// One answer an ask. Those whose shared transaction lost a race try again together;
+    /// where none of them got anywhere, in halves. A round may cost a call of a resolver,
+    /// and all of it is under the turn: who lost still when the time is up is told so.
     async fn allocate_all(&self, asks: Vec<AllocateAsk>) -> Vec<Answer<Value>> {
         let mut answers: Vec<Option<Answer<Value>>> = vec![None; asks.len()];
-        let all: Vec<_> = (0..asks.len()).collect();
-        let lost = self.allocate_round(&asks, &all, &mut answers).await;
-        for ask in lost {
-            for _ in 0..TRIES {
-                if self
-                    .allocate_round(&asks, &[ask], &mut answers)
-                    .await
-                    .is_empty()
-                {
-                    break;
+        let begun = Instant::now();
+        let mut waiting = VecDeque::from([((0..asks.len()).collect::<Vec<_>>(), TRIES)]);
+        while let Some((together, tries)) = waiting.pop_front() {
+            let mut lost = self.allocate_round(&asks, &together, &mut answers).await;
+            if begun.elapsed() > RETRY_WALL {
+                break;
+            }
+            if lost.len() < together.len() {
+                if !lost.is_empty() {
+                    waiting.push_back((lost, TRIES));
                 }
+            } else if lost.len() > 1 {
+                let rest = lost.split_off(lost.len() / 2);
+                waiting.extend([(lost, TRIES), (rest, TRIES)]);
+            } else if tries > 1 {
+                waiting.push_back((lost, tries - 1));
             }
         }
         self.start_shadows();
@@ -142,8 +155,13 @@ impl Control {
             if answers[n].is_some() {
                 continue;
             }
-            let mut trial = accounts.clone();
             let ruling = rulings.get(&n).map(AsRef::as_ref);
+            if ruling.is_none() && !gathered.contenders.is_empty() {
+                // The round's time did not suffice.
+                lost.push(n);
+                continue;
+            }
+            let mut trial = accounts.clone();
             let plan = match self
                 .plan(
                     &all[n],
