@@ -330,7 +330,7 @@ impl Control {
                 Places::Taken => {}
                 Places::Later(reason) => {
                     *accounts = before;
-                    return Ok(self.postponed(&own, &reason));
+                    return self.postponed(&own, &reason, accounts);
                 }
                 Places::Never(refusal) => {
                     *accounts = before;
@@ -345,7 +345,8 @@ impl Control {
         if plan.size() > MAX_WRITES {
             // Whoever has to give way for it is too large to be ended in one transaction.
             *accounts = before;
-            return Ok(self.postponed(&own, "waits for others that are to give way to end"));
+            let reason = "waits for others that are to give way to end";
+            return self.postponed(&own, reason, accounts);
         }
         Ok(plan)
     }

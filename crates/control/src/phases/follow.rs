@@ -7,12 +7,18 @@ use serde_json::{Value, json};
 
 use super::{Input, ended};
 use crate::catalogue::{Answer, TRIES, Tx};
-use crate::records::{Follower, Step, StepKind};
+use crate::records::{Follower, GroupRecord, Step, StepKind};
 use crate::{Control, decide};
 
 /// At most so many duplicates wait for one group; each is woken in the transaction that
 /// ends it.
 const MAX_FOLLOWERS: usize = 20;
+
+/// True where this duplicate can not wait for that group, because so many others do.
+pub(super) fn is_full(leader: &GroupRecord, own: &GroupRecord) -> bool {
+    let others = leader.followers.iter();
+    others.filter(|f| f.group != own.group.id).count() >= MAX_FOLLOWERS
+}
 
 impl Control {
     /// A duplicate waits until it is known what becomes of the group that stands for it.
@@ -42,6 +48,8 @@ impl Control {
                 .others
                 .values()
                 .filter(|other| decide::may_follow(&own.value, other))
+                // Where allocate says to wait, one of them had room: it is found here too.
+                .filter(|other| !is_full(&other.seen.value, &own.value))
                 .find(|other| {
                     other.seen.value.members.iter().any(|m| {
                         let c = &m.checkpoint;
@@ -51,7 +59,7 @@ impl Control {
             let mut tx = Tx::new();
             let mut record = own.value.clone();
             match leader {
-                Some(other) if other.seen.value.followers.len() < MAX_FOLLOWERS => {
+                Some(other) => {
                     let mut leading = other.seen.value.clone();
                     leading.followers.retain(|f| f.group != record.group.id);
                     leading.followers.push(Follower {
@@ -67,13 +75,8 @@ impl Control {
                     });
                     tx.replace(&record, own.version);
                 }
-                // Nobody to wait for any more, or too many wait already: decide again.
-                Some(_) => {
-                    return Err(Refusal::new(
-                        Code::Transient,
-                        "too many duplicates wait for one group",
-                    ));
-                }
+                // Nobody to wait for any more, or too many wait already: decide again, which
+                // puts it off in the latter case.
                 None => tx.tell(&self.effect(crate::Effect::TaskSucceeded {
                     token: token.clone(),
                     output: json!({}),

@@ -10,6 +10,7 @@ use crate::books::Accounts;
 use crate::catalogue::{self, Answer, Seen};
 use crate::conflict::Other;
 use crate::decide::{Ruling, may_follow, whole_millis};
+use crate::phases::follow::is_full;
 use crate::ports::{Condition, MAX_WRITES};
 use crate::records::{GroupRecord, StepKind, UnpinRecord};
 use crate::{Control, keys};
@@ -17,6 +18,10 @@ use crate::{Control, keys};
 /// How long a group waits for another one: one that is to stand for it or to take its
 /// place, or that has the place that it needs.
 const ASK_AGAIN_SECONDS: i64 = 60;
+
+/// No group waits for longer than this after it was submitted: its execution ends after
+/// 90 days, whatever it waits for, and what is left of them is for taking it to tape.
+const LONGEST_WAIT_DAYS: i64 = 85;
 
 /// What became of a verdict.
 pub(super) enum Handed {
@@ -127,11 +132,14 @@ impl Control {
     }
 
     /// A plan that has the group ask again in a minute.
-    pub(super) fn postponed(&self, own: &Seen<GroupRecord>, reason: &str) -> Plan {
-        let mut plan = Plan::new();
+    pub(super) fn postponed(
+        &self,
+        own: &Seen<GroupRecord>,
+        reason: &str,
+        accounts: &mut Accounts,
+    ) -> Answer<Plan> {
         let until = catalogue::later(whole_millis(self.now()), ASK_AGAIN_SECONDS);
-        self.defer(own, until, reason, &mut plan);
-        plan
+        self.defer(own, until, reason, accounts)
     }
 
     /// Applies a verdict other than to go ahead.
@@ -166,12 +174,14 @@ impl Control {
                 end(plan, &seen, LifecycleEvent::Reject(refusal.clone()))?;
                 plan.answer = Err(refusal);
             }
-            Action::Defer { until } => self.defer(own, *until, &first.reason, plan),
+            Action::Defer { until } => {
+                *plan = self.defer(own, *until, &first.reason, accounts)?;
+            }
             Action::Supersede { by } => {
                 let Some(others) = standing(ruling, verdicts, &own.value, placed) else {
                     // It may yet be refused or called off, and nothing newer would be there.
                     let reason = format!("waits for {by} to go ahead: {}", first.reason);
-                    *plan = self.postponed(own, &reason);
+                    *plan = self.postponed(own, &reason, accounts)?;
                     return Ok(Handed::On);
                 };
                 // Whoever takes the place must still be there to take it.
@@ -187,6 +197,15 @@ impl Control {
                     _ => None,
                 });
                 match open {
+                    // Its run asks again; a place may be free by then, or the other one
+                    // at its end.
+                    Some(other)
+                        if may_follow(&own.value, other)
+                            && is_full(&other.seen.value, &own.value) =>
+                    {
+                        let reason = format!("waits for a place behind {into}: {}", first.reason);
+                        *plan = self.postponed(own, &reason, accounts)?;
+                    }
                     // It stands for both once it is committed; until then this one keeps
                     // what it pinned, and goes its own way should the other one fail.
                     Some(other) if may_follow(&own.value, other) => {
@@ -209,7 +228,7 @@ impl Control {
                     // A younger one is followed once an agent has it.
                     Some(_) => {
                         let reason = format!("waits for {into} to begin: {}", first.reason);
-                        *plan = self.postponed(own, &reason);
+                        *plan = self.postponed(own, &reason, accounts)?;
                     }
                     None => {
                         let mut seen = own.clone();
@@ -238,14 +257,16 @@ impl Control {
         Ok(Handed::On)
     }
 
-    /// The run asks again later; until then nobody decides.
+    /// A plan that has the run ask again later; until then nobody decides. Where its
+    /// execution would be over by then, it is refused while somebody still can: nobody else
+    /// lets go of what is pinned for it.
     fn defer(
         &self,
         own: &Seen<GroupRecord>,
         until: jiff::Timestamp,
         reason: &str,
-        plan: &mut Plan,
-    ) {
+        accounts: &mut Accounts,
+    ) -> Answer<Plan> {
         let mut record = own.value.clone();
         let before = record.group.deferred.as_ref();
         let times = before.map_or(1, |before| before.times.saturating_add(1));
@@ -255,9 +276,17 @@ impl Control {
             reason: reason.to_owned(),
             times,
         };
+        let last = catalogue::later(record.group.submitted_at, LONGEST_WAIT_DAYS * 86_400);
+        if deferred.until > last {
+            let message =
+                format!("deferred for {LONGEST_WAIT_DAYS} days, {times} times, lastly: {reason}");
+            return self.refused(own, Refusal::new(Code::ResolverFailed, message), accounts);
+        }
+        let mut plan = Plan::new();
         plan.answer = Ok(later(deferred.until));
         record.group.deferred = Some(deferred);
         plan.tx.replace(&record, own.version);
+        Ok(plan)
     }
 }
 
