@@ -16,6 +16,7 @@ mod conflicts;
 mod faults;
 mod forks;
 mod machine;
+mod patience;
 mod releases;
 mod requests;
 mod resolvers;
