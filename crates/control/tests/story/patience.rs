@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use control::ports::{Item, Key, Page, Query, Table, TableError, Write};
 use control::testing::MemoryTable;
 use control::{Control, Phase, parse_submission};
-use model::{Action, Bytes, CallOutcome, CheckpointId, Code, Fallback, GroupId, State};
+use model::{Action, Bytes, CallOutcome, CheckpointId, Code, Fallback, GroupId, Limits, State};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -186,33 +186,59 @@ async fn whoever_loses_each_race_is_told_before_the_task_is_over() -> Test {
     Ok(())
 }
 
-/// 64 bindings whose resolvers all take as long as they may: more than one round's time.
-#[tokio::test(start_paused = true)]
-async fn a_round_decides_as_many_sets_as_its_time_suffices_for() -> Test {
+/// 64 that ask at once of a resolver each, which takes so long.
+async fn each_its_own(seed: u64, takes: Duration) -> Result<Stage, Box<dyn std::error::Error>> {
     let names: Vec<_> = (0..64).map(|n| format!("s{n:02}")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
-    let mut stage = Stage::new(305, 1, Bytes::gib(1), &names).await?;
+    let mut stage = Stage::new(seed, 1, Bytes::gib(1), &names).await?;
+    let limits = Limits::CAP;
     for name in &names {
-        stage
-            .world
-            .bind(&format!("service:{name}"), name, native)
+        let component = name.as_bytes().to_vec();
+        stage.world.resolvers.script(&component, native);
+        stage.world.resolvers.slow(&component, takes);
+        let control = &stage.control;
+        control
+            .publish_resolver(&OPERATOR, name, "1.0.0", component, limits)
             .await?;
-        let takes = Duration::from_millis(1900);
-        stage.world.resolvers.slow(name.as_bytes(), takes);
+        let scope = format!("service:{name}").parse()?;
+        control.bind_resolver(&OPERATOR, scope, name, None).await?;
         stage.submit(stage.world.sample(name, "1")).await;
     }
     stage_all(&mut stage).await?;
-    let begun = Instant::now();
+    Ok(stage)
+}
+
+#[tokio::test(start_paused = true)]
+async fn sets_that_a_round_had_no_time_for_are_decided_in_the_next() -> Test {
+    let stage = each_its_own(305, Duration::from_millis(1900)).await?;
     for answer in place_all(&stage).await {
         assert_eq!(answer?["outcome"], "proceed");
     }
+    for n in 0..64 {
+        // By nobody twice, and by no fallback.
+        let asked = stage.world.resolvers.asked(format!("s{n:02}").as_bytes());
+        assert_eq!(asked.len(), 1, "{n}");
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_number_of_resolvers_that_hang_keeps_others_waiting_for_a_minute() -> Test {
+    let stage = each_its_own(309, Duration::from_secs(3600)).await?;
+    let begun = Instant::now();
+    let mut busy = 0;
+    for answer in place_all(&stage).await {
+        match answer {
+            Ok(answer) => assert_eq!(answer["outcome"], "proceed", "by the fallback"),
+            Err(refusal) => {
+                assert_eq!(refusal.code, Code::Conflict);
+                busy += 1;
+            }
+        }
+    }
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(60), "{took:?}");
-    for name in &names {
-        // By nobody twice, and by no fallback.
-        let asked = stage.world.resolvers.asked(name.as_bytes()).len();
-        assert_eq!(asked, 1, "{name}");
-    }
+    assert!((1..60).contains(&busy), "{busy}");
     Ok(())
 }
 
