@@ -9,9 +9,6 @@ use crate::ports::{Cursor, Index, SortKeys};
 use crate::records::{BindingRecord, LibraryRecord, ReleaseRecord};
 use crate::{Control, Principal, digest, keys};
 
-/// The longest name of a resolver, and the longest version, in bytes.
-const MAX_NAME: usize = 64;
-
 /// At most so many releases of a name are looked through for the newest one that was not
 /// withdrawn.
 const NEWEST: u32 = 64;
@@ -253,78 +250,25 @@ fn invalid(message: String) -> Refusal {
 }
 
 fn check_name(name: &str) -> Answer<()> {
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if !name.is_empty() && name.len() <= MAX_NAME && name.chars().all(allowed) {
+    if ReleaseRef::is_name(name) {
         return Ok(());
     }
     Err(invalid(format!(
-        "expected 1 to {MAX_NAME} of a-z 0-9 -, found {:?}",
+        "expected 1 to {} of a-z 0-9 -, found {:?}",
+        ReleaseRef::MAX_BYTES,
         name.chars().take(80).collect::<String>()
     ))
     .at("name"))
 }
 
 fn check_version(version: &str) -> Answer<()> {
-    if version.len() <= MAX_NAME && is_semver(version) {
+    if ReleaseRef::is_version(version) {
         return Ok(());
     }
     Err(invalid(format!(
-        "expected a version such as 1.0.0 or 2.1.0-rc.1, at most {MAX_NAME} bytes, found {:?}",
+        "expected a version such as 1.0.0 or 2.1.0-rc.1, at most {} bytes, found {:?}",
+        ReleaseRef::MAX_BYTES,
         version.chars().take(80).collect::<String>()
     ))
     .at("version"))
-}
-
-/// Semantic Versioning 2.0.0, section 2, 9 and 10.
-fn is_semver(text: &str) -> bool {
-    let word = |part: &str| {
-        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-    };
-    let digits = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
-    let number = |part: &str| digits(part) && (part == "0" || !part.starts_with('0'));
-    let (text, build) = text
-        .split_once('+')
-        .map_or((text, None), |(text, build)| (text, Some(build)));
-    let (core, pre) = text
-        .split_once('-')
-        .map_or((text, None), |(core, pre)| (core, Some(pre)));
-    core.split('.').count() == 3
-        && core.split('.').all(number)
-        && pre.is_none_or(|pre| pre.split('.').all(|p| word(p) && (!digits(p) || number(p))))
-        && build.is_none_or(|build| build.split('.').all(word))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_semantic() {
-        for good in [
-            "0.0.0",
-            "1.2.3",
-            "1.0.0-rc.1",
-            "1.0.0-0a+b.01",
-            "10.20.30+x",
-        ] {
-            assert!(is_semver(good), "{good}");
-        }
-        for bad in [
-            "",
-            "1",
-            "1.2",
-            "1.2.3.4",
-            "01.2.3",
-            "1.2.x",
-            "1.2.3-",
-            "1.2.3-01",
-            "1.2.3+",
-            "v1.2.3",
-            "1.2.3 ",
-            "1.2.3-a..b",
-            "1.2.+3",
-        ] {
-            assert!(!is_semver(bad), "{bad}");
-        }
-    }
 }

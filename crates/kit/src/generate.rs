@@ -34,7 +34,7 @@ pub fn record(seed: u64, index: u64, size: usize) -> Recorded {
         library: input.library.clone(),
         groups,
         contenders: u32::try_from(input.contenders.len()).unwrap_or(u32::MAX),
-        input: policy::digest(&policy::canonical_set(&input)),
+        input: policy::digest(policy::canonical_set(&input)),
         scope: None,
         resolver: None,
         call: Call { wall_us: 0, ..call },

@@ -143,7 +143,7 @@ pub fn check_digest(
     record: &DecisionRecord,
     input: &ConflictSet,
 ) -> Result<(), RecordsError> {
-    let found = policy::digest(&policy::canonical_set(input));
+    let found = policy::digest(policy::canonical_set(input));
     let expected = record.input;
     if found == expected {
         return Ok(());

@@ -8,8 +8,6 @@ use std::time::Instant;
 
 use model::{Call, CallOutcome, ConflictSet, Decision, EngineId, Limits, ResolverInfo, Sha256};
 use resolver::{Allocation, Host, HostError, Loaded, Prepared};
-#[cfg(feature = "compiler")]
-use sha2::Digest as _;
 
 /// Something that decides conflict sets, each call as if it were the first.
 pub trait Subject: Sync {
@@ -77,7 +75,7 @@ impl Component {
     pub fn compile(component: &[u8], allocation: Allocation) -> Result<Self, HostError> {
         let host = Host::new(allocation)?;
         let loaded = host.load_component(component)?;
-        let digest = digest(component);
+        let digest = policy::digest(component);
         Ok(Self {
             host,
             loaded,
@@ -141,8 +139,8 @@ impl Compiled {
         })?;
         Ok(Self {
             file,
-            code: digest(&code),
-            component: digest(component),
+            code: policy::digest(&code),
+            component: policy::digest(component),
         })
     }
 
@@ -150,11 +148,6 @@ impl Compiled {
     fn load(&self, allocation: Allocation) -> Result<Component, HostError> {
         Component::load(self.file.path(), self.code, self.component, allocation)
     }
-}
-
-#[cfg(feature = "compiler")]
-fn digest(bytes: &[u8]) -> Sha256 {
-    Sha256(sha2::Sha256::digest(bytes).into())
 }
 
 impl Subject for Component {
@@ -231,7 +224,7 @@ impl Subject for Native {
             outcome,
             fuel: None,
             wall_us,
-            output: Some(policy::digest(&policy::canonical_decision(&decision))),
+            output: Some(policy::digest(policy::canonical_decision(&decision))),
             decision: Some(decision),
         }
     }

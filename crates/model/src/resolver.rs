@@ -107,6 +107,22 @@ pub struct ReleaseRef {
     pub component: Sha256,
 }
 
+impl ReleaseRef {
+    /// The longest name, and the longest version, in bytes.
+    pub const MAX_BYTES: usize = 64;
+
+    /// 1 to [`ReleaseRef::MAX_BYTES`] lower-case letters, digits and hyphens.
+    pub fn is_name(text: &str) -> bool {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        (1..=Self::MAX_BYTES).contains(&text.len()) && text.bytes().all(plain)
+    }
+
+    /// A version of Semantic Versioning 2.0 within [`ReleaseRef::MAX_BYTES`].
+    pub fn is_version(text: &str) -> bool {
+        text.len() <= Self::MAX_BYTES && semver::Version::parse(text).is_ok()
+    }
+}
+
 impl fmt::Display for ReleaseRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.name, self.version)
@@ -362,4 +378,50 @@ pub struct DecisionRecord {
     pub decision: Decision,
     /// What the shadow would have decided.
     pub shadow: Option<ShadowCall>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_plain_and_short() {
+        for good in ["a", "fair-share", "2", &"x".repeat(64)] {
+            assert!(ReleaseRef::is_name(good), "{good}");
+        }
+        for bad in ["", "Fair", "a_b", "a b", "\u{e4}", &"x".repeat(65)] {
+            assert!(!ReleaseRef::is_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn versions_are_semantic() {
+        for good in [
+            "0.0.0",
+            "1.2.3",
+            "1.0.0-rc.1",
+            "1.0.0-0a+b.01",
+            "10.20.30+x-y",
+        ] {
+            assert!(ReleaseRef::is_version(good), "{good}");
+        }
+        for bad in [
+            "",
+            "1",
+            "1.2",
+            "1.2.3.4",
+            "01.2.3",
+            "1.2.x",
+            "1.2.3-",
+            "1.2.3-01",
+            "1.2.3+",
+            "v1.2.3",
+            "1.2.3 ",
+            "1.2.3-a..b",
+            "1.2.+3",
+            &format!("1.2.3-{}", "x".repeat(59)),
+        ] {
+            assert!(!ReleaseRef::is_version(bad), "{bad}");
+        }
+    }
 }

@@ -32,9 +32,9 @@ pub fn canonical_decision(decision: &Decision) -> String {
     text(&sorted)
 }
 
-/// SHA-256 of a canonical text.
-pub fn digest(text: &str) -> Sha256 {
-    Sha256(sha2::Sha256::digest(text.as_bytes()).into())
+/// SHA-256: of a canonical text, or of a component.
+pub fn digest(bytes: impl AsRef<[u8]>) -> Sha256 {
+    Sha256(sha2::Sha256::digest(bytes).into())
 }
 
 fn text(value: &impl serde::Serialize) -> String {

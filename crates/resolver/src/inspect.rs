@@ -1,7 +1,6 @@
 //! Looking at a component without compiling or running it.
 
 use model::{Bytes, Code, MAX_COMPONENT_BYTES, Refusal, Sha256};
-use sha2::Digest as _;
 use wasmparser::{ComponentExternalKind, KnownCustom, Parser, Payload, Validator, WasmFeatures};
 
 use crate::nesting::Nesting;
@@ -83,7 +82,7 @@ pub fn inspect(component: &[u8]) -> Result<Inspection, Refusal> {
         )));
     }
     Ok(Inspection {
-        component: Sha256(sha2::Sha256::digest(component).into()),
+        component: policy::digest(component),
         bytes: Bytes(component.len() as u64),
         interface: served.map(|interface| interface.name().to_owned()),
         imports: outline.imports.names,

@@ -12,7 +12,7 @@ use model::{Action, Decision, Refusal, Sha256, Verdict};
 pub(crate) fn digest(decision: &Decision) -> Sha256 {
     match text(decision) {
         Some(text) => policy::digest(&text),
-        None => policy::digest(&policy::canonical_decision(decision)),
+        None => policy::digest(policy::canonical_decision(decision)),
     }
 }
 
@@ -121,7 +121,7 @@ mod tests {
                     })
                     .collect(),
             };
-            prop_assert_eq!(digest(&decision), policy::digest(&policy::canonical_decision(&decision)));
+            prop_assert_eq!(digest(&decision), policy::digest(policy::canonical_decision(&decision)));
             decision.verdicts.sort_by_key(|verdict| verdict.id);
             prop_assert_eq!(text(&decision), Some(policy::canonical_decision(&decision)));
         }

@@ -23,14 +23,8 @@ impl Prepared {
     /// Prepares a set.
     pub fn new(set: Arc<ConflictSet>) -> Self {
         let canonical = policy::canonical_set(&set);
-        Self::from_canonical(set, &canonical)
-    }
-
-    /// Prepares a set whose canonical form is known: `canonical` must be
-    /// [`policy::canonical_set`] of `set`.
-    pub fn from_canonical(set: Arc<ConflictSet>, canonical: &str) -> Self {
         let bytes = canonical.len();
-        let mut prepared = Self::recorded(set, policy::digest(canonical));
+        let mut prepared = Self::recorded(set, policy::digest(&canonical));
         if bytes > MAX_INPUT_BYTES {
             prepared.too_much = Some(format!(
                 "expected at most {MAX_INPUT_BYTES} bytes of canonical input, found {bytes}"

@@ -21,7 +21,6 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use jiff::Timestamp;
 use model::{Bytes, EngineId, ResolverInfo, Sha256, canonical_json};
 use serde::{Deserialize, Serialize};
-use sha2::Digest as _;
 
 use crate::{Arch, Host, HostError, Loaded, engine_id};
 
@@ -104,13 +103,13 @@ impl Store {
         at: Timestamp,
     ) -> Result<Record, HostError> {
         let record = Record {
-            component: digest(component),
+            component: policy::digest(component),
             bytes: Bytes(component.len() as u64),
             info: info.clone(),
             engine: engine_id(),
             compiled: compiled
                 .iter()
-                .map(|compiled| (compiled.arch, digest(&compiled.code)))
+                .map(|compiled| (compiled.arch, policy::digest(&compiled.code)))
                 .collect(),
             at,
         };
@@ -187,7 +186,7 @@ impl Store {
             path: path.clone(),
             source,
         })?;
-        let found = digest(&bytes);
+        let found = policy::digest(&bytes);
         if found != component {
             return Err(HostError::Digest {
                 path,
@@ -234,7 +233,8 @@ impl Store {
 
     /// True where everything that a record names is there and unharmed.
     fn is_whole(&self, record: &Record) -> bool {
-        let is = |path: PathBuf, expected| fs::read(path).is_ok_and(|b| digest(&b) == expected);
+        let is =
+            |path: PathBuf, expected| fs::read(path).is_ok_and(|b| policy::digest(&b) == expected);
         is(self.component_path(record.component), record.component)
             && record
                 .compiled
@@ -266,10 +266,6 @@ fn message(record: &Record) -> Vec<u8> {
     let value = serde_json::to_value(record)
         .expect("texts, numbers and digests are all JSON, and so are the names of an Arch");
     [CONTEXT, canonical_json(&value).as_bytes()].concat()
-}
-
-fn digest(bytes: &[u8]) -> Sha256 {
-    Sha256(sha2::Sha256::digest(bytes).into())
 }
 
 /// Reads a file of at most `most` bytes.

@@ -206,7 +206,7 @@ fn fall_back(set: &ConflictSet, fallback: Fallback, why: &str) -> (Decision, Fal
 }
 
 fn output(decision: &Decision) -> Sha256 {
-    policy::digest(&policy::canonical_decision(decision))
+    policy::digest(policy::canonical_decision(decision))
 }
 
 fn micros(since: Instant) -> u64 {

@@ -188,6 +188,6 @@ fn leaf(record: &DecisionRecord) -> String {
         "outcome": record.call.outcome.name(),
         "output": record.call.output,
         "fallback": record.fallback,
-        "decision": policy::digest(&policy::canonical_decision(&record.decision)),
+        "decision": policy::digest(policy::canonical_decision(&record.decision)),
     }))
 }

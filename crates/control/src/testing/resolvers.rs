@@ -128,7 +128,7 @@ impl Resolvers for ScriptedResolvers {
             wall_us: 1,
             output: decision
                 .as_ref()
-                .map(|decision| policy::digest(&policy::canonical_decision(decision))),
+                .map(|decision| policy::digest(policy::canonical_decision(decision))),
             decision,
         }
     }

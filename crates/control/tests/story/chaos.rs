@@ -68,7 +68,7 @@ pub(crate) async fn meddle(stage: &Stage, random: &mut ChaCha8Rng) {
 }
 
 fn random_of(set: &ConflictSet, seed: u64) -> ChaCha8Rng {
-    let digest = policy::digest(&policy::canonical_set(set));
+    let digest = policy::digest(policy::canonical_set(set));
     let mut from = digest.0;
     from[0] ^= seed.to_le_bytes()[0];
     ChaCha8Rng::from_seed(from)

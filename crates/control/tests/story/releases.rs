@@ -389,7 +389,7 @@ async fn a_decision_can_be_made_again_and_stands_in_the_ledger() -> Test {
             Some(_) => None,
             None => native(&set).ok(),
         };
-        let digest = |d: &Decision| policy::digest(&policy::canonical_decision(d));
+        let digest = |d: &Decision| policy::digest(policy::canonical_decision(d));
         assert_eq!(record.call.output, replayed.as_ref().map(digest));
         assert_eq!(record.call.decision, replayed);
         let applied = replayed.unwrap_or_else(|| policy::priority_deadline(&set));

@@ -18,8 +18,8 @@ const AT_LEAST: usize = 4;
 const A_CORE: usize = 2;
 
 /// How long a call waits for its place. It counts for none of its wall time: a call that
-/// waited has all of it. The control plane gives a call up three seconds after its wall time,
-/// and loading takes some of them; a wait beyond one second means that four calls or more are
+/// waited has all of it. The control plane gives it two seconds
+/// ([`control::ports::START_WITHIN`]); a wait beyond one second means that four calls or more are
 /// stuck at their own limits, and then the pool's fallback decides sooner than they end.
 const PATIENCE: Duration = Duration::from_secs(1);
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use model::{
     Action, Call, CallOutcome, CheckpointId, ConflictSet, Decision, MAX_COMPONENT_BYTES,
-    MAX_CONTENDERS, MAX_REASON_BYTES, Refusal, ResolverInfo,
+    MAX_CONTENDERS, MAX_REASON_BYTES, Refusal, ReleaseRef, ResolverInfo,
 };
 use resolver::Inspection;
 
@@ -264,8 +264,7 @@ fn describe(trial: &Trial<'_>) -> Outcome {
         }
     };
     result.tried = format!("{} {}: {}", info.name, info.version, info.summary);
-    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if info.name.is_empty() || info.name.len() > 64 || !info.name.chars().all(good) {
+    if !ReleaseRef::is_name(&info.name) {
         result.add(
             Status::Fail,
             format!(
@@ -274,7 +273,7 @@ fn describe(trial: &Trial<'_>) -> Outcome {
             ),
         );
     }
-    if !is_semantic(&info.version) {
+    if !ReleaseRef::is_version(&info.version) {
         result.add(
             Status::Fail,
             format!(
@@ -298,31 +297,6 @@ fn describe(trial: &Trial<'_>) -> Outcome {
         );
     }
     result
-}
-
-/// Semantic Versioning 2.0, sections 2, 9 and 10.
-fn is_semantic(version: &str) -> bool {
-    let (rest, build) = match version.split_once('+') {
-        Some((rest, build)) => (rest, Some(build)),
-        None => (version, None),
-    };
-    let (core, pre) = match rest.split_once('-') {
-        Some((core, pre)) => (core, Some(pre)),
-        None => (rest, None),
-    };
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let number = |text: &str| digits(text) && (text == "0" || !text.starts_with('0'));
-    let word = |text: &str| {
-        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
-    let core: Vec<_> = core.split('.').collect();
-    core.len() == 3
-        && core.iter().all(|part| number(part))
-        && pre.is_none_or(|pre| {
-            pre.split('.')
-                .all(|part| word(part) && (!digits(part) || number(part)))
-        })
-        && build.is_none_or(|build| build.split('.').all(word))
 }
 
 fn determinism(trial: &Trial<'_>) -> Outcome {
@@ -631,24 +605,6 @@ mod tests {
     use model::Bytes;
 
     use super::*;
-
-    #[test]
-    fn versions_are_semantic_or_not() {
-        for good in [
-            "0.0.0",
-            "1.2.3",
-            "1.0.0-alpha.1",
-            "1.0.0-0a+build.01",
-            "10.20.30+x-y",
-        ] {
-            assert!(is_semantic(good), "{good}");
-        }
-        for bad in [
-            "", "1", "1.2", "01.2.3", "1.2.3-", "1.2.3-01", "1.2.3+", "v1.2.3", "1.2.3.4",
-        ] {
-            assert!(!is_semantic(bad), "{bad}");
-        }
-    }
 
     #[test]
     fn ids_exchanged_twice_are_the_ids_there_were() {

@@ -146,7 +146,7 @@ pub(super) mod tests {
     impl Recorded {
         fn with_digest(mut self) -> Self {
             self.record.at = self.input.now;
-            self.record.input = policy::digest(&policy::canonical_set(&self.input));
+            self.record.input = policy::digest(policy::canonical_set(&self.input));
             self
         }
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use model::{
-    Action, CheckpointId, Code, Decision, MAX_REASON_BYTES, Refusal, ResolverInfo, Verdict,
+    Action, CheckpointId, Code, Decision, MAX_REASON_BYTES, Refusal, ReleaseRef, ResolverInfo,
+    Verdict,
 };
 
 use super::input::Input;
@@ -93,16 +94,15 @@ pub(super) fn error(error: wit::ResolverError) -> Result<(String, String), Broke
 
 /// What a resolver says it is.
 pub(super) fn info(info: wit::ResolverInfo) -> Result<ResolverInfo, Broken> {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let name = info.name;
-    if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+    if !ReleaseRef::is_name(&name) {
         return Err(format!(
             "name: expected 1 to 64 lower-case letters, digits and hyphens, found {}",
             quote(&name)
         ));
     }
     let version = info.version;
-    if version.len() > 64 || semver::Version::parse(&version).is_err() {
+    if !ReleaseRef::is_version(&version) {
         return Err(format!(
             "version: expected a version of Semantic Versioning 2.0 with at most 64 bytes, found {}",
             quote(&version)
