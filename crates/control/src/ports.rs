@@ -1,6 +1,8 @@
 //! What the control plane needs of the world, as traits. `embedded` has them on one
 //! machine; `aws` has them on DynamoDB, S3, SQS and Step Functions.
 
+pub mod system;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -254,8 +256,10 @@ pub trait Objects: Send + Sync {
 /// table; a lost ring costs a poll interval, never an item.
 #[async_trait]
 pub trait WorkQueue: Send + Sync {
-    /// Wakes everybody who waits for work in the library.
-    fn ring(&self, library: &LibraryId);
+    /// Wakes everybody who waits for work in the library. Never fails: who did not hear it
+    /// looks a poll interval later. Awaited by the control plane before it answers, because
+    /// a function may be frozen once it has; it must not take longer than a request may.
+    async fn ring(&self, library: &LibraryId);
 
     /// A ticket to hold before looking into the table, so that a ring in between is not
     /// missed.

@@ -276,7 +276,7 @@ impl Control {
         }
         self.transact(tx).await?;
         for library in &libraries {
-            self.ports.queue.ring(library);
+            self.ports.queue.ring(library).await;
         }
         Ok(())
     }

@@ -40,7 +40,7 @@ impl Control {
             if !lost_race(&answer) {
                 answer?;
             }
-            self.ports.queue.ring(&seen.value.library);
+            self.ports.queue.ring(&seen.value.library).await;
         }
         let pinned = self
             .first::<UnpinRecord>(Index::Main, keys::UNPIN.to_owned(), SortKeys::All, AT_ONCE)

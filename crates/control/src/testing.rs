@@ -387,7 +387,7 @@ pub struct MemoryQueue {
 
 #[async_trait]
 impl WorkQueue for MemoryQueue {
-    fn ring(&self, _library: &LibraryId) {
+    async fn ring(&self, _library: &LibraryId) {
         self.rings.fetch_add(1, Ordering::SeqCst);
         self.bell.notify_waiters();
     }

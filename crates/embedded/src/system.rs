@@ -1,34 +1,14 @@
-//! The small ports: time, unpredictable bytes, and the bell for those who wait for work.
+//! The bell for those who wait for work; time and unpredictable bytes are the system's.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use control::ports::{Clock, Randomness, WorkQueue};
-use jiff::Timestamp;
+use control::ports::WorkQueue;
+pub use control::ports::system::{SystemClock, SystemRandomness};
 use model::LibraryId;
 use tokio::sync::Notify;
-
-/// The machine's clock.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::now()
-    }
-}
-
-/// The operating system's random number generator.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemRandomness;
-
-impl Randomness for SystemRandomness {
-    fn fill(&self, buffer: &mut [u8]) {
-        getrandom::fill(buffer).expect("every kernel this runs on has a random source");
-    }
-}
 
 /// How many bells there are. Libraries that share one wake each other for nothing, which
 /// costs a look into the table; in return a made-up library id costs no memory.
@@ -63,7 +43,7 @@ impl LocalQueue {
 
 #[async_trait]
 impl WorkQueue for LocalQueue {
-    fn ring(&self, library: &LibraryId) {
+    async fn ring(&self, library: &LibraryId) {
         let bell = self.bell(library);
         bell.rings.fetch_add(1, Ordering::SeqCst);
         bell.waiting.notify_waiters();
@@ -100,7 +80,7 @@ mod tests {
         let queue = LocalQueue::default();
         let library: LibraryId = "lib".parse().unwrap();
         let ticket = queue.ticket(&library);
-        queue.ring(&library);
+        queue.ring(&library).await;
         let before = tokio::time::Instant::now();
         queue.wait(&library, ticket, LONG).await;
         assert_eq!(before.elapsed(), Duration::ZERO);
@@ -119,7 +99,7 @@ mod tests {
             })
             .collect();
         tokio::task::yield_now().await;
-        queue.ring(&library);
+        queue.ring(&library).await;
         for waiter in waiters {
             waiter.await.unwrap();
         }

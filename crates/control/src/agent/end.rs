@@ -97,7 +97,7 @@ impl Control {
             self.fail_open_writes(&volume).await?;
             self.fail_open_verifies(&volume).await?;
         }
-        self.ports.queue.ring(&library);
+        self.ports.queue.ring(&library).await;
         Ok(Ack {
             expires: self.now(),
             yield_requested: false,
@@ -275,7 +275,7 @@ impl Control {
             self.fail_items(worn, &refusal).await?;
         }
         if let Some(library) = library {
-            self.ports.queue.ring(&library);
+            self.ports.queue.ring(&library).await;
         }
         Ok(())
     }

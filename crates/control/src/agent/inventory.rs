@@ -65,7 +65,7 @@ impl Control {
         for drive in &question.drives {
             self.see_drive(&question.library, drive).await?;
         }
-        self.ports.queue.ring(&question.library);
+        self.ports.queue.ring(&question.library).await;
         Ok(InventoryAnswer {
             registered,
             missing,

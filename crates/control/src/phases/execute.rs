@@ -96,7 +96,7 @@ impl Control {
             }
         }
         if let Some(library) = &record.library {
-            self.ports.queue.ring(library);
+            self.ports.queue.ring(library).await;
         }
         Ok(json!({"items": count}))
     }
