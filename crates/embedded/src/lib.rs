@@ -40,7 +40,6 @@
 pub mod contract;
 mod delivered;
 mod encode;
-mod gateway;
 mod objects;
 mod pump;
 mod resolvers;
@@ -50,7 +49,6 @@ mod store;
 mod system;
 mod table;
 
-pub use gateway::{AgentTokens, agent_router};
 pub use objects::{LocalObjects, S3Source};
 pub use resolvers::{Compiler, LocalResolvers, ResolverSetup};
 pub use runner::{

@@ -11,6 +11,7 @@ use axum::Router;
 use control::ledger::HashChain;
 use control::ports::{NoResolvers, Ports, Resolvers, TableError};
 use control::{Control, Principal};
+use gateway::{AgentTokens, agent_router};
 use jiff::SignedDuration;
 use model::{AgentId, Code, Pool, Refusal};
 use rustix::fs::FlockOperation;
@@ -21,9 +22,8 @@ use crate::delivered::{self, Deliveries};
 use crate::runner::RunnerPorts;
 use crate::store::Store;
 use crate::{
-    AgentTokens, LocalObjects, LocalQueue, LocalResolvers, LocalTable, ResolverSetup, Runner,
-    RunnerError, RunnerOptions, S3Source, SystemClock, SystemRandomness, agent_router, pump,
-    resolvers,
+    LocalObjects, LocalQueue, LocalResolvers, LocalTable, ResolverSetup, Runner, RunnerError,
+    RunnerOptions, S3Source, SystemClock, SystemRandomness, pump, resolvers,
 };
 
 /// The state machine that every installation runs, on AWS and here.

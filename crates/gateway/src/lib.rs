@@ -1,4 +1,8 @@
 //! The agent protocol over HTTP: seven calls below `/agent/v1/`.
+//!
+//! It checks who asks and how much, and hands the question to `control`. It never decides
+//! anything, binds no port, and names no vendor: one machine and a function on AWS serve
+//! the same router.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +63,11 @@ impl AgentTokens {
         }
         owner
     }
+}
+
+/// The agent protocol over a control plane.
+pub fn router(control: Control) -> Router {
+    agent_router(control, AgentTokens::new())
 }
 
 /// The seven calls of [`model::work`] for agents with one of these tokens.

@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use control::ports::Ports;
 use control::{Control, Principal};
-use embedded::{
-    AgentTokens, LocalObjects, LocalQueue, LocalTable, SystemClock, SystemRandomness, agent_router,
-};
+use embedded::{LocalObjects, LocalQueue, LocalTable, SystemClock, SystemRandomness};
+use gateway::{AgentTokens, agent_router};
 use model::{Bytes, Pool};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
