@@ -92,6 +92,9 @@ pub enum TokenError {
     /// There are too many.
     #[error("expected at most {} tokens", limits::MAX_TOKENS)]
     TooMany,
+    /// Somebody else issues the tokens.
+    #[error("expected an installation that issues tokens, found one whose identity provider does")]
+    IssuedElsewhere,
     /// The operating system has no randomness.
     #[error("no randomness: {0}")]
     Randomness(String),
@@ -124,6 +127,29 @@ pub trait TokenStore: Send + Sync {
     /// # Errors
     /// [`TokenError::Unknown`], or the store cannot be written.
     fn revoke(&self, name: &str) -> Result<(), TokenError>;
+}
+
+/// No tokens: an identity provider issues them, and who checked one puts a
+/// [`Caller`](crate::Caller) into the request's extensions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoTokens;
+
+impl TokenStore for NoTokens {
+    fn authenticate(&self, _token: &str) -> Option<Principal> {
+        None
+    }
+
+    fn create(&self, _name: &str, _scope: Scope, _now: Timestamp) -> Result<Secret, TokenError> {
+        Err(TokenError::IssuedElsewhere)
+    }
+
+    fn list(&self) -> Vec<TokenInfo> {
+        Vec::new()
+    }
+
+    fn revoke(&self, _name: &str) -> Result<(), TokenError> {
+        Err(TokenError::IssuedElsewhere)
+    }
 }
 
 #[derive(Clone, Serialize, Deserialize)]

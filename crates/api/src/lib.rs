@@ -21,6 +21,7 @@
 //! ```
 
 mod auth;
+mod caller;
 mod error;
 pub mod limits;
 mod scalars;
@@ -35,10 +36,14 @@ use control::ports::Clock;
 use model::{LibraryId, Refusal, RunId};
 use serde_json::Value;
 
-pub use auth::{FileTokens, Scope, Secret, TokenError, TokenInfo, TokenStore};
+pub use auth::{FileTokens, NoTokens, Scope, Secret, TokenError, TokenInfo, TokenStore};
+pub use caller::{
+    CLAIM_ROLE, CLAIM_SERVICES, CLAIM_SUBJECT, Caller, MAX_CALLER_SERVICES, MAX_SERVICES_BYTES,
+    MAX_SUBJECT_BYTES,
+};
 pub use error::{describe, to_errors};
 pub use schema::sdl;
-pub use transport::router;
+pub use transport::{forbidden, router};
 
 /// The recorded events of a run, from whoever executes the state machine.
 #[async_trait]
@@ -55,7 +60,8 @@ pub trait RunHistory: Send + Sync {
 pub struct Api {
     /// The control plane.
     pub control: Control,
-    /// Who may ask.
+    /// Who may ask, where the request carries no [`Caller`] in its extensions;
+    /// [`NoTokens`] where others issue and check tokens.
     pub tokens: Arc<dyn TokenStore>,
     /// The runs' histories.
     pub runs: Arc<dyn RunHistory>,

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use async_graphql::parser::types::{ExecutableDocument, OperationType};
 use async_graphql::{Request, Response as Answer, ServerError};
-use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, put};
+use axum::{Extension, Router};
 use control::Principal;
 use model::{Code, Refusal};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 
 use crate::error::{describe, label, to_errors};
 use crate::schema::{TapemarkSchema, schema};
-use crate::{Api, limits};
+use crate::{Api, Caller, limits};
 use accept::MediaType;
 use params::Params;
 
@@ -115,8 +115,15 @@ fn with(mut response: Response, name: HeaderName, value: &'static str) -> Respon
     response
 }
 
-/// Who the bearer of the request's token is.
-fn authenticate(api: &Api, headers: &HeaderMap) -> Result<Principal, Refusal> {
+/// The caller that was proven before the request came here, if any. Extensions are set in
+/// process; no header reaches them.
+type Proven = Option<Extension<Caller>>;
+
+/// Who asks: the caller that was proven already, or the bearer of the request's token.
+fn authenticate(api: &Api, proven: Proven, headers: &HeaderMap) -> Result<Principal, Refusal> {
+    if let Some(Extension(caller)) = proven {
+        return Ok(caller.principal);
+    }
     let refused = |found: &str| {
         Refusal::new(
             Code::Unauthorized,
@@ -149,8 +156,16 @@ fn unauthorized(media: MediaType, refusal: &Refusal) -> Response {
     )
 }
 
+/// The answer to a caller whose token is good and whose claims give no rights here:
+/// what [`Caller::from_claims`](crate::Caller::from_claims) refused, as an HTTP response
+/// with status 403.
+pub fn forbidden(refusal: &Refusal) -> Response {
+    refuse(StatusCode::FORBIDDEN, MediaType::Json, refusal)
+}
+
 async fn graphql(
     State(served): State<Served>,
+    proven: Proven,
     method: Method,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
@@ -173,7 +188,7 @@ async fn graphql(
         let response = refuse(StatusCode::METHOD_NOT_ALLOWED, media, &refusal);
         return with(response, header::ALLOW, "GET, POST");
     }
-    let who = match authenticate(&served.api, &headers) {
+    let who = match authenticate(&served.api, proven, &headers) {
         Ok(who) => who,
         Err(refusal) => return unauthorized(media, &refusal),
     };

@@ -84,7 +84,9 @@ async fn group_now(api: &Api, who: &Principal, id: GroupId) -> Result<Option<Gro
 
 fn token_refused(error: &TokenError) -> Error {
     let code = match error {
-        TokenError::Name(_) | TokenError::Exists(_) => Code::InvalidRequest,
+        TokenError::Name(_) | TokenError::Exists(_) | TokenError::IssuedElsewhere => {
+            Code::InvalidRequest
+        }
         TokenError::Unknown(_) => Code::NotFound,
         TokenError::TooMany => Code::Busy,
         _ => Code::Internal,

@@ -10,7 +10,7 @@ use model::{ArtifactName, Code, Refusal, RestoreId};
 use tokio_util::io::ReaderStream;
 
 use super::accept::MediaType;
-use super::{Served, authenticate, refuse, unauthorized, with};
+use super::{Proven, Served, authenticate, refuse, unauthorized, with};
 
 /// How much is read from the file at once: large enough to be cheap, small enough that
 /// a hundred downloads stay within 25 MiB.
@@ -18,10 +18,11 @@ const CHUNK: usize = 256 << 10;
 
 pub(super) async fn artifact(
     State(served): State<Served>,
+    proven: Proven,
     headers: HeaderMap,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Response {
-    let who = match authenticate(&served.api, &headers) {
+    let who = match authenticate(&served.api, proven, &headers) {
         Ok(who) => who,
         Err(refusal) => return unauthorized(MediaType::Json, &refusal),
     };

@@ -10,7 +10,7 @@ use model::{Code, Limits, MAX_COMPONENT_BYTES, Refusal, Release};
 use serde::Deserialize;
 
 use super::accept::MediaType;
-use super::{Served, answer, authenticate, refuse, unauthorized, with};
+use super::{Proven, Served, answer, authenticate, refuse, unauthorized, with};
 use crate::limits;
 
 /// The only type a component has.
@@ -52,12 +52,13 @@ fn parse_limits(text: Option<&str>) -> Result<Limits, Refusal> {
 /// name and version, and answers with the release.
 pub(super) async fn component(
     State(served): State<Served>,
+    proven: Proven,
     headers: HeaderMap,
     path: Result<Path<(String, String)>, PathRejection>,
     query: Result<Query<Asked>, QueryRejection>,
     body: Body,
 ) -> Response {
-    let who = match authenticate(&served.api, &headers) {
+    let who = match authenticate(&served.api, proven, &headers) {
         Ok(who) => who,
         Err(refusal) => return unauthorized(MediaType::Json, &refusal),
     };

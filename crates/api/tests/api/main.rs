@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod answers;
+mod callers;
 mod resolvers;
 mod support;
 mod transport;

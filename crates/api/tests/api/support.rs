@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::{Api, FileTokens, RunHistory, Scope, TokenStore};
+use api::{Api, Caller, FileTokens, RunHistory, Scope, TokenStore};
 use async_trait::async_trait;
 use control::testing::World;
 use model::{Bytes, Code, Refusal, RunId};
@@ -34,6 +34,16 @@ pub struct Server {
 /// Serves the API on a free port until the test ends: services `payments` and `ledger`, and
 /// two blank volumes of 1 GiB.
 pub async fn serve() -> Server {
+    serve_behind(|router| router).await
+}
+
+/// Serves the API behind something that has checked the token: every request is this
+/// caller's.
+pub async fn serve_to(caller: Caller) -> Server {
+    serve_behind(|router| router.layer(axum::Extension(caller))).await
+}
+
+async fn serve_behind(wrap: impl FnOnce(axum::Router) -> axum::Router) -> Server {
     let world = World::new(7);
     let control = world
         .set_up(2, Bytes::gib(1), &["payments", "ledger"])
@@ -55,7 +65,8 @@ pub async fn serve() -> Server {
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, api::router(api)).await });
+    let router = wrap(api::router(api));
+    tokio::spawn(async move { axum::serve(listener, router).await });
     Server {
         world,
         url,
