@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::process::Running;
 
@@ -32,11 +33,16 @@ const LIBRARIES: [&str; 9] = [
 /// What SAM's own layer of the image is built with.
 const APPLETS: [&str; 8] = ["sh", "mv", "chmod", "cp", "rm", "mkdir", "cat", "ls"];
 
+/// The bridge's address is one: one daemon at a time.
+static ONE: Mutex<()> = Mutex::new(());
+
 /// A daemon that runs.
 pub struct Docker {
     running: Option<Running>,
     bridge: String,
     folder: tempfile::TempDir,
+    // The last to go.
+    _one: MutexGuard<'static, ()>,
 }
 
 /// True where a daemon can be started: the programs are there, and this is root.
@@ -61,6 +67,8 @@ impl Docker {
             running: None,
             bridge,
             folder,
+            // What a story that failed left is gone: its daemon was dropped.
+            _one: ONE.lock().unwrap_or_else(PoisonError::into_inner),
         };
         let address = format!("{GATEWAY}/24");
         docker.ip(&["link", "add", &docker.bridge, "type", "bridge"]);

@@ -24,7 +24,7 @@ pub struct Request {
     pub method: String,
     /// Path and query.
     pub target: String,
-    /// Without `host`, `content-length` and `connection` where it is to be sent.
+    /// Those that describe the transfer are not sent, `host` instead of the address.
     pub headers: Headers,
     /// The body, as it travelled.
     pub body: Vec<u8>,
@@ -104,10 +104,8 @@ fn find<'a>(headers: &'a Headers, name: &str) -> Option<&'a str> {
 pub fn send(address: &str, request: &Request) -> io::Result<Response> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(SILENCE))?;
-    let mut head = format!(
-        "{} {} HTTP/1.1\r\nhost: {address}\r\n",
-        request.method, request.target
-    );
+    let host = request.header("host").unwrap_or(address);
+    let mut head = format!("{} {} HTTP/1.1\r\nhost: {host}\r\n", request.method, request.target);
     write_head(&mut head, &request.headers, request.body.len());
     stream.write_all(head.as_bytes())?;
     stream.write_all(&request.body)?;

@@ -25,8 +25,10 @@
     clippy::missing_panics_doc
 )]
 
+pub mod deployment;
 pub mod docker;
 pub mod http;
+pub mod issuer;
 pub mod ministack;
 pub mod process;
 pub mod rie;

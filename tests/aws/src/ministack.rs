@@ -177,6 +177,27 @@ impl Client {
         }
     }
 
+    /// Asks a service that speaks in paths and methods; fails where it refuses. Gives JSON, or
+    /// nothing where the answer is none.
+    pub fn rest(&self, service: &str, request: &Request) -> Value {
+        let request = request.clone().with("authorization", &authorization(service));
+        let answer = http::send(&self.address, &request).unwrap();
+        let text = String::from_utf8_lossy(&answer.body);
+        assert!(answer.status < 300, "{}: {} {text}", request.target, answer.status);
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// Asks a service that takes forms, and gives its XML.
+    pub fn query(&self, service: &str, form: &str) -> String {
+        let request = Request::post("/", form.as_bytes().to_vec())
+            .with("content-type", "application/x-www-form-urlencoded")
+            .with("authorization", &authorization(service));
+        let answer = http::send(&self.address, &request).unwrap();
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(answer.status < 300, "{form}: {} {text}", answer.status);
+        text
+    }
+
     /// Starts an execution of a state machine under a name, and gives its ARN.
     pub fn start_execution(&self, machine: &str, name: &str, input: &Value) -> String {
         let input = json!({ "stateMachineArn": machine, "name": name, "input": input.to_string() });

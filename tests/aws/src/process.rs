@@ -113,6 +113,19 @@ pub fn signal(name: &str, whom: &str) {
         .status();
 }
 
+/// The processes that a process started and that still run.
+pub fn children(pid: u32) -> Vec<u32> {
+    let file = format!("/proc/{pid}/task");
+    let Ok(tasks) = std::fs::read_dir(file) else {
+        return Vec::new();
+    };
+    let lists = tasks
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok())
+        .collect::<Vec<_>>();
+    let words = lists.iter().flat_map(|list| list.split_whitespace());
+    words.filter_map(|word| word.parse().ok()).collect()
+}
+
 /// A port that was free a moment ago, for programs that cannot choose one.
 pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

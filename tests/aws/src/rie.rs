@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::http::{self, Request, Response};
+use crate::http::{self, Request};
 use crate::process::{Running, free_port};
 
 /// The bytes that a request or an answer of a function may have.
@@ -20,8 +20,28 @@ pub const MAX_PAYLOAD: usize = 6 * 1024 * 1024;
 
 /// A bootstrap under the emulator; ends with this value.
 pub struct Rie {
-    one_at_a_time: Mutex<Running>,
+    one_at_a_time: Mutex<()>,
+    running: Running,
+    pid: u32,
     address: String,
+}
+
+/// What came back for an event.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// 200 also for an error of the handler; 502 where the process died.
+    pub status: u16,
+    /// The body.
+    pub text: String,
+    /// The body where it is JSON, else null.
+    pub json: Value,
+}
+
+impl Answer {
+    /// The type of the error that the function answered; empty where it succeeded.
+    pub fn error_type(&self) -> &str {
+        self.json["errorType"].as_str().unwrap_or_default()
+    }
 }
 
 /// Where the emulator is: in the package of the `sam` that is installed.
@@ -67,29 +87,35 @@ impl Rie {
         let mut running = Running::start(command, "rie", folder);
         running.until("a port", || std::net::TcpStream::connect(&address).ok());
         Self {
-            one_at_a_time: Mutex::new(running),
+            one_at_a_time: Mutex::new(()),
+            pid: running.pid(),
+            running,
             address,
         }
     }
 
-    /// Sends an event as it is, and waits for the answer. Nothing of an answer that is not
-    /// JSON is kept but the status.
-    pub fn invoke(&self, event: &[u8]) -> (u16, Value) {
-        let answer = self.send(event);
-        let value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        (answer.status, value)
-    }
-
-    fn send(&self, event: &[u8]) -> Response {
+    /// Sends an event as it is, and waits for the answer.
+    pub fn invoke(&self, event: &[u8]) -> Answer {
         let _one = self.one_at_a_time.lock().unwrap();
         let target = "/2015-03-31/functions/function/invocations";
-        let request =
-            Request::post(target, event.to_vec()).with("content-type", "application/json");
-        http::send(&self.address, &request).unwrap()
+        let request = Request::post(target, event.to_vec()).with("content-type", "application/json");
+        let answer = http::send(&self.address, &request).unwrap();
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        Answer {
+            status: answer.status,
+            json: serde_json::from_str(&text).unwrap_or_default(),
+            text,
+        }
+    }
+
+    /// The process of the function: there is one from its first event on.
+    pub fn bootstrap(&self) -> Option<u32> {
+        // Not through the lock: this is asked while an event is under way.
+        crate::process::children(self.pid).first().copied()
     }
 
     /// What the emulator and the function have logged.
     pub fn log(&self) -> String {
-        self.one_at_a_time.lock().unwrap().log()
+        self.running.log()
     }
 }

@@ -1,0 +1,257 @@
+//! What `sam build` built, as Lambda would run it: each bootstrap under the Runtime Interface
+//! Emulator, against the services of a deployment on MiniStack.
+//!
+//! A panic is told by what it comes to in a function built with `panic = "abort"`: SIGABRT
+//! while an event is under way. No event makes a function panic, and none may.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use aws_stories::deployment::{self, Deployment, built};
+use aws_stories::http::{self, Request, Response, Server};
+use aws_stories::process::signal;
+use aws_stories::rie::{MAX_PAYLOAD, Rie, emulator};
+use aws_stories::{lacking, need};
+use serde_json::{Value, json};
+
+const FUNCTIONS: [&str; 9] = [
+    "ValidateFunction",
+    "AllocateFunction",
+    "ExecuteFunction",
+    "VerifyFunction",
+    "EventsFunction",
+    "SweepFunction",
+    "AgentFunction",
+    "ApiFunction",
+    "CompileFunction",
+];
+
+/// Those that a state machine calls, with an operation that needs a group.
+const PHASES: [(&str, &str); 4] = [
+    ("ValidateFunction", "check"),
+    ("AllocateFunction", "place"),
+    ("ExecuteFunction", "fence"),
+    ("VerifyFunction", "commit"),
+];
+
+fn bootstrap(function: &str) -> PathBuf {
+    built().join(function).join("bootstrap")
+}
+
+fn possible() -> bool {
+    deployment::possible()
+        && (emulator().is_some() || lacking("SAM's Runtime Interface Emulator; run .ci/setup"))
+}
+
+/// A function of a deployment under the emulator, its services at `endpoint`.
+fn run(deployment: &Deployment, function: &str, timeout: u64, endpoint: &str) -> Rie {
+    let mut environment = deployment.environment(function);
+    environment.push(("AWS_ENDPOINT_URL".to_owned(), format!("http://{endpoint}")));
+    let environment: Vec<(&str, &str)> = environment
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    Rie::start(
+        &bootstrap(function),
+        Duration::from_secs(timeout),
+        &environment,
+        deployment.stack.folder(),
+    )
+}
+
+fn phase_event(op: &str, padding: usize) -> Vec<u8> {
+    let mut event = json!({
+        "op": op,
+        "run": "01998d5e-0000-7000-8000-0000000000aa",
+        "group": "01998d5e-0000-7000-8000-0000000000ab",
+        "placement": 0,
+        "attempt": 0,
+        "error": { "Error": "", "Cause": "" },
+    });
+    let bare = event.to_string().len();
+    if padding > bare {
+        event["error"]["Cause"] = "x".repeat(padding - bare).into();
+    }
+    event.to_string().into_bytes()
+}
+
+#[test]
+fn no_function_wants_more_of_libc_than_amazon_linux_2023_has() {
+    if !deployment::possible() || !need(&["objdump"]) {
+        return;
+    }
+    for function in FUNCTIONS {
+        let mut command = Command::new("objdump");
+        let said = command.arg("-T").arg(bootstrap(function)).output().unwrap();
+        let text = String::from_utf8_lossy(&said.stdout).into_owned();
+        let wanted = text.split("GLIBC_").skip(1).filter_map(|rest| {
+            let version = rest.split(|c: char| !c.is_ascii_digit() && c != '.').next()?;
+            let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
+            Some((parts.next()??, parts.next()??))
+        });
+        let most = wanted.max().unwrap();
+        assert!(most <= (2, 34), "{function} wants GLIBC_{}.{}", most.0, most.1);
+    }
+}
+
+#[test]
+fn a_bootstrap_answers_what_it_can_and_refuses_the_rest_by_name() {
+    if !possible() {
+        return;
+    }
+    let deployment = Deployment::start("file:///tmp");
+    let endpoint = deployment.stack.address();
+
+    for (function, op) in PHASES {
+        let rie = run(&deployment, function, 30, &endpoint);
+        let refused = rie.invoke(&phase_event(op, 0));
+        let code = refused.error_type();
+        assert!(code.starts_with("Tapemark."), "{function}: {refused:?}");
+        let message = refused.json["errorMessage"].as_str().unwrap();
+        assert!(!message.is_empty(), "{function}: {refused:?}");
+
+        // As long as an event may be: read to its end, and refused for the same reason.
+        let long = rie.invoke(&phase_event(op, MAX_PAYLOAD - 1024));
+        assert_eq!(long.error_type(), code, "{function}: {}", long.text);
+
+        garbage(function, &rie);
+    }
+    for function in ["EventsFunction", "AgentFunction", "ApiFunction", "CompileFunction"] {
+        garbage(function, &run(&deployment, function, 30, &endpoint));
+    }
+
+    let sweep = run(&deployment, "SweepFunction", 55, &endpoint).invoke(b"{}");
+    assert_eq!((sweep.status, sweep.error_type()), (200, ""), "{sweep:?}");
+
+    let none = run(&deployment, "EventsFunction", 55, &endpoint).invoke(br#"{"Records":[]}"#);
+    assert_eq!(none.json["batchItemFailures"], json!([]), "{none:?}");
+
+    let api = run(&deployment, "ApiFunction", 30, &endpoint);
+    let well = api.invoke(http_event("GET", "/healthz", &json!(null)).to_string().as_bytes());
+    assert_eq!(well.json["statusCode"], 200, "{well:?}");
+    // Without the claims of an authorizer nobody is anybody.
+    let body = json!({ "query": "{ __typename }" });
+    let nobody = api.invoke(http_event("POST", "/graphql", &body).to_string().as_bytes());
+    assert_eq!(nobody.json["statusCode"], 401, "{nobody:?}");
+
+    let agent = run(&deployment, "AgentFunction", 30, &endpoint);
+    let event = http_event("POST", "/agent/v1/claim", &json!({}));
+    let unsigned = agent.invoke(event.to_string().as_bytes());
+    assert_eq!(unsigned.json["statusCode"], 401, "{unsigned:?}");
+}
+
+/// What is no event of the function's is refused, and the process lives on.
+fn garbage(function: &str, rie: &Rie) {
+    let mut process = None;
+    for bytes in [&b"not json"[..], b"[]", b"\"\"", b"{\"op\":42}"] {
+        let answer = rie.invoke(bytes);
+        assert_eq!(answer.status, 200, "{function}: {answer:?}");
+        assert_ne!(answer.error_type(), "", "{function}: {answer:?}");
+        let now = rie.bootstrap();
+        assert!(now.is_some() && (process.is_none() || process == now), "{function}");
+        process = now;
+    }
+}
+
+/// An event of an HTTP API, format 2.0, without an authorizer.
+fn http_event(method: &str, path: &str, body: &Value) -> Value {
+    json!({
+        "version": "2.0",
+        "routeKey": format!("{method} {path}"),
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": { "content-type": "application/json", "host": "api.example" },
+        "requestContext": {
+            "accountId": "000000000000", "apiId": "a", "domainName": "api.example",
+            "domainPrefix": "a", "requestId": "r", "routeKey": format!("{method} {path}"),
+            "stage": "$default", "time": "22/Nov/2026:12:00:00 +0000",
+            "timeEpoch": 1_795_348_800_000u64,
+            "http": { "method": method, "path": path, "protocol": "HTTP/1.1",
+                      "sourceIp": "127.0.0.1", "userAgent": "story" },
+        },
+        "body": body.to_string(),
+        "isBase64Encoded": false,
+    })
+}
+
+/// Services that hold one request until they are told, and pass on all others.
+struct Holding {
+    server: Server,
+    held: Receiver<()>,
+    release: Option<Sender<()>>,
+}
+
+impl Holding {
+    fn before(services: String) -> Self {
+        let (seen, held) = channel();
+        let (release, released) = channel::<()>();
+        let first = Mutex::new(Some((seen, released)));
+        let server = Server::answering("127.0.0.1:0", move |request: &Request| -> Option<Response> {
+            let first = first.lock().unwrap().take();
+            if let Some((seen, released)) = first {
+                seen.send(()).ok()?;
+                // Ends when the other side is dropped.
+                let _ = released.recv();
+                return None;
+            }
+            http::send(&services, request).ok()
+        });
+        Self {
+            server: server.unwrap(),
+            held,
+            release: Some(release),
+        }
+    }
+
+    fn until_held(&self) {
+        self.held.recv_timeout(Duration::from_secs(30)).unwrap();
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.release = None;
+    }
+}
+
+#[test]
+fn a_function_that_takes_too_long_is_ended_and_the_next_event_is_answered() {
+    if !possible() {
+        return;
+    }
+    let deployment = Deployment::start("file:///tmp");
+    let services = Holding::before(deployment.stack.address());
+    let rie = run(&deployment, "VerifyFunction", 2, &services.server.address());
+    let begun = Instant::now();
+    let late = rie.invoke(&phase_event("commit", 0));
+    assert!(late.text.contains("timed out after 2.00 seconds"), "{late:?}");
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+    services.until_held();
+    let next = rie.invoke(&phase_event("commit", 0));
+    assert!(next.error_type().starts_with("Tapemark."), "{next:?}");
+}
+
+#[test]
+fn a_function_that_aborts_says_so_and_the_next_event_is_answered() {
+    if !possible() {
+        return;
+    }
+    let deployment = Deployment::start("file:///tmp");
+    let services = Holding::before(deployment.stack.address());
+    let rie = run(&deployment, "VerifyFunction", 60, &services.server.address());
+    let died = std::thread::scope(|threads| {
+        let asked = threads.spawn(|| rie.invoke(&phase_event("commit", 0)));
+        services.until_held();
+        signal("ABRT", &rie.bootstrap().unwrap().to_string());
+        asked.join().unwrap()
+    });
+    assert_eq!(died.status, 502, "{died:?}");
+    assert_eq!(died.error_type(), "Runtime.ExitError", "{died:?}");
+    let next = rie.invoke(&phase_event("commit", 0));
+    assert!(next.error_type().starts_with("Tapemark."), "{next:?}");
+}
