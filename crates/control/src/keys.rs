@@ -2,8 +2,8 @@
 
 use model::work::WorkKind;
 use model::{
-    Barcode, CheckpointId, DecisionId, DriveSerial, GroupId, IdempotencyKey, LibraryId, PoolName,
-    RestoreId, RunId, Scope, ServiceName, SessionId, Sha256, Version, WorkKey,
+    AgentId, Barcode, CheckpointId, DecisionId, DriveSerial, GroupId, IdempotencyKey, LibraryId,
+    PoolName, RestoreId, RunId, Scope, ServiceName, SessionId, Sha256, Version, WorkKey,
 };
 
 use crate::digest;
@@ -17,6 +17,7 @@ pub(crate) const UNPIN: &str = "UNPIN";
 pub(crate) const RELEASES: &str = "RSVS";
 pub(crate) const BINDINGS: &str = "BIND";
 pub(crate) const DECISIONS: &str = "DECS";
+pub(crate) const AGENTS: &str = "AGENTS";
 
 const META: &str = "META";
 
@@ -173,6 +174,11 @@ pub(crate) fn open_prefix(volume: &Barcode, kind: WorkKind) -> String {
 
 pub(crate) fn claimed_work(volume: &Barcode) -> String {
     format!("TAPE#{volume}#CLAIMED")
+}
+
+/// All agents share a partition: they are read together, and are few.
+pub(crate) fn agent(id: &AgentId) -> Key {
+    Key::new(AGENTS, id.as_str())
 }
 
 pub(crate) fn ask(id: RestoreId) -> Key {

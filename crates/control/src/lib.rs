@@ -47,6 +47,7 @@
 //! recorded, and nothing on tape is overwritten later.
 
 mod agent;
+mod agents;
 mod books;
 mod catalogue;
 mod checks;
@@ -81,6 +82,7 @@ use ports::Ports;
 use tokio::sync::Notify;
 
 pub use agent::MAX_GRANTS;
+pub use agents::{CODE_LIFETIME, MAX_AGENTS, ROTATION_OVERLAP};
 pub use checks::CHECKS;
 pub use outbox::Effect;
 pub use parse::parse_submission;

@@ -33,6 +33,7 @@
 //! session that holds it (`META`: state, position, bytes used), allocation and commit
 //! (`ACCT`: bytes promised), and the grant of sessions (`LEASE`).
 
+mod agent;
 mod lineage;
 mod resolver;
 
@@ -50,6 +51,7 @@ use crate::catalogue::{Record, millis};
 use crate::ports::{Key, LedgerHead};
 use crate::{RestoreState, keys};
 
+pub(crate) use agent::{AgentRecord, OpenCode, UsedCode};
 pub(crate) use lineage::{Holder, LineageRecord, SuccessorRecord, lineage_of};
 pub(crate) use resolver::{
     BindingRecord, DecisionItem, HistoryRecord, InputItem, KEEP_DECISIONS_SECONDS, ReleaseRecord,

@@ -139,8 +139,10 @@ codes! {
     NotFound => "check the id",
     /// The thing exists but is not restorable.
     NotRestorable => "wait until the checkpoint is committed",
-    /// No valid token.
-    Unauthorized => "send a bearer token",
+    /// No valid token, or no valid signature of an agent.
+    Unauthorized => "send a bearer token; an agent: enrol it with tapemark-agent enrol, or set its clock",
+    /// The answer holds more than one may.
+    AnswerTooLarge => "ask for less at once; an agent: submit checkpoints of fewer artifacts",
     /// Too many requests or too long a queue.
     Busy => "wait and try again",
     /// A fault of ours.

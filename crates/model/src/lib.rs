@@ -17,6 +17,7 @@
 //! assert!(group.apply(LifecycleEvent::Commit).is_err());
 //! ```
 
+pub mod agents;
 mod artifact;
 mod canonical;
 mod checkpoint;
@@ -30,6 +31,7 @@ mod units;
 mod volume;
 pub mod work;
 
+pub use agents::{Agent, AgentKey, AgentState};
 pub use artifact::{
     Artifact, ArtifactName, ArtifactRange, ArtifactSource, MAX_ARTIFACT_NAME_BYTES,
 };

@@ -1,8 +1,8 @@
 //! The agent protocol: what the control plane and the tape agent say to each other.
 //!
 //! The agent always asks, the control plane always answers: it never reaches into the
-//! data centre. Each call is one JSON `POST` below `/agent/v1/`, with the agent's bearer
-//! token:
+//! data centre. Each call is one JSON `POST` below `/agent/v1/`, signed with a key of the
+//! agent (RFC 9421; [`crate::agents`] says how a key becomes one of the agent's):
 //!
 //! | path | question | answer |
 //! |---|---|---|

@@ -9,6 +9,7 @@
 )]
 
 mod agent;
+mod agents;
 mod asl;
 mod capacity;
 mod chaos;
