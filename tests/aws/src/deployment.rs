@@ -1,8 +1,8 @@
 //! The built template, deployed into MiniStack by `sam deploy`, and a door in front of its
 //! HTTP API at which a story can lose answers.
 //!
-//! What this copy does not have: alarms and the archive of events (parameter `Alarms`), which
-//! MiniStack does not know. Tokens are checked by MiniStack's JWT authorizer against
+//! What this copy does not have: alarms and dashboard (parameter `Alarms`) and the archive of
+//! events, resources that MiniStack does not know. Tokens are checked by MiniStack's JWT authorizer against
 //! [`Issuer`]; nothing checks IAM.
 
 use std::path::PathBuf;
@@ -48,10 +48,8 @@ pub struct Deployment {
 
 /// Where `sam build` put what it built: `TAPEMARK_SAM_BUILD`, or `.aws-sam/build`.
 pub fn built() -> PathBuf {
-    std::env::var_os("TAPEMARK_SAM_BUILD").map_or_else(
-        || crate::repository().join(".aws-sam/build"),
-        PathBuf::from,
-    )
+    std::env::var_os("TAPEMARK_SAM_BUILD")
+        .map_or_else(|| crate::repository().join(".aws-sam/build"), PathBuf::from)
 }
 
 /// True where functions are built for this machine and can be deployed.
@@ -65,7 +63,11 @@ pub fn possible() -> bool {
         return crate::lacking(&format!("no {}; run: {how}", bootstrap.display()));
     };
     // The machine's number in an ELF header: 62 is x86-64, 183 is AArch64.
-    let own = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
+    let own = if cfg!(target_arch = "x86_64") {
+        62
+    } else {
+        183
+    };
     let found = head.get(18).copied();
     found == Some(own)
         || crate::lacking(&format!("{} is for another processor", bootstrap.display()))
@@ -122,17 +124,25 @@ impl Deployment {
     /// The deployed name of a function, by its logical id.
     pub fn function(&self, logical: &str) -> String {
         let client = self.stack.client();
-        let listed = client.rest("lambda", &Request::get("/2015-03-31/functions?MaxItems=100"));
+        let listed = client.rest(
+            "lambda",
+            &Request::get("/2015-03-31/functions?MaxItems=100"),
+        );
         let start = format!("{STACK}-{logical}-");
         let names = listed["Functions"].as_array().unwrap().iter();
         let mut names = names.filter_map(|function| function["FunctionName"].as_str());
         let found = names.find(|name| name.starts_with(&start));
-        found.unwrap_or_else(|| panic!("no {logical}: {listed}")).to_owned()
+        found
+            .unwrap_or_else(|| panic!("no {logical}: {listed}"))
+            .to_owned()
     }
 
     /// The environment that a deployed function has.
     pub fn environment(&self, logical: &str) -> Vec<(String, String)> {
-        let target = format!("/2015-03-31/functions/{}/configuration", self.function(logical));
+        let target = format!(
+            "/2015-03-31/functions/{}/configuration",
+            self.function(logical)
+        );
         let found = self.stack.client().rest("lambda", &Request::get(&target));
         let variables = found["Environment"]["Variables"].as_object().unwrap();
         variables
@@ -151,24 +161,38 @@ fn pass(request: &Request, address: &str, host: &str, fates: &Fates) -> Option<R
     let answer = http::send(address, &inner);
     match fate {
         Fate::Pass => Some(answer.unwrap_or_else(|error| {
-            Response::new(502, json!({ "message": error.to_string() }).to_string().into_bytes())
+            Response::new(
+                502,
+                json!({ "message": error.to_string() })
+                    .to_string()
+                    .into_bytes(),
+            )
         })),
         Fate::LoseAnswer => None,
     }
 }
 
 fn deploy(stack: &MiniStack, issuer: &Issuer, restore_root: &str) {
+    // Else SAM takes the repository's.
+    let config = stack.folder().join("samconfig.toml");
+    std::fs::write(&config, "version = 0.1\n").unwrap();
+    let template = emulated_template();
     let mut command = Command::new(crate::program("sam").unwrap());
     command
         .args(["deploy", "--no-confirm-changeset", "--no-progressbar"])
-        .args(["--config-env", "none", "--config-file", "/dev/null"])
+        .arg("--config-file")
+        .arg(&config)
         .arg("--template-file")
-        .arg(built().join("template.yaml"))
+        .arg(&template)
         .args(["--stack-name", STACK, "--s3-bucket", "artifacts"])
         .args(["--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"])
         .arg("CAPABILITY_AUTO_EXPAND")
         .arg("--parameter-overrides")
-        .args(["Architecture=x86_64", "Alarms=disabled", "LogRetentionDays=7"])
+        .args([
+            "Architecture=x86_64",
+            "Alarms=disabled",
+            "LogRetentionDays=7",
+        ])
         .arg(format!("SourceBuckets={SOURCES}"))
         .arg(format!("JwtIssuer={}", issuer.url()))
         .arg(format!("JwtAudience={AUDIENCE}"))
@@ -179,6 +203,7 @@ fn deploy(stack: &MiniStack, issuer: &Issuer, restore_root: &str) {
         .current_dir(stack.folder())
         .stdin(Stdio::null());
     let said = command.output().unwrap();
+    drop(template);
     assert!(
         said.status.success(),
         "sam deploy:\n{}\n{}\n{}",
@@ -186,6 +211,40 @@ fn deploy(stack: &MiniStack, issuer: &Issuer, restore_root: &str) {
         String::from_utf8_lossy(&said.stderr),
         stack.log()
     );
+}
+
+/// A copy of the built template, beside it, without the resources of types that MiniStack
+/// does not know: it refuses them even where a condition leaves them out.
+fn emulated_template() -> tempfile::TempPath {
+    const UNKNOWN: [&str; 1] = ["AWS::Events::Archive"];
+    let text = std::fs::read_to_string(built().join("template.yaml")).unwrap();
+    let mut kept: Vec<&str> = Vec::new();
+    // Where the resource under way begins in `kept`, and whether it is left out.
+    let (mut begun, mut left_out) = (0, false);
+    for line in text.lines() {
+        let is_name = line.starts_with("  ") && !line[2..].starts_with([' ', '#', '-']);
+        if is_name || !line.starts_with(' ') {
+            (begun, left_out) = (kept.len(), false);
+        }
+        if UNKNOWN
+            .iter()
+            .any(|kind| line.trim() == format!("Type: {kind}"))
+        {
+            kept.truncate(begun);
+            left_out = true;
+        }
+        if !left_out {
+            kept.push(line);
+        }
+    }
+    let mut file = tempfile::Builder::new();
+    let file = file
+        .prefix("ministack-")
+        .suffix(".yaml")
+        .tempfile_in(built())
+        .unwrap();
+    std::fs::write(&file, kept.join("\n")).unwrap();
+    file.into_temp_path()
 }
 
 /// What AWS's tools want to hear, and no more than that.

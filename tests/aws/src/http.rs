@@ -105,7 +105,10 @@ pub fn send(address: &str, request: &Request) -> io::Result<Response> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(SILENCE))?;
     let host = request.header("host").unwrap_or(address);
-    let mut head = format!("{} {} HTTP/1.1\r\nhost: {host}\r\n", request.method, request.target);
+    let mut head = format!(
+        "{} {} HTTP/1.1\r\nhost: {host}\r\n",
+        request.method, request.target
+    );
     write_head(&mut head, &request.headers, request.body.len());
     stream.write_all(head.as_bytes())?;
     stream.write_all(&request.body)?;

@@ -27,8 +27,14 @@ impl Issuer {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("key.pem");
-        openssl(folder.path(), &["genrsa", "-out", key.to_str().unwrap(), "2048"]);
-        let said = openssl(folder.path(), &["rsa", "-in", "key.pem", "-noout", "-modulus"]);
+        openssl(
+            folder.path(),
+            &["genrsa", "-out", key.to_str().unwrap(), "2048"],
+        );
+        let said = openssl(
+            folder.path(),
+            &["rsa", "-in", "key.pem", "-noout", "-modulus"],
+        );
         let said = String::from_utf8(said).unwrap();
         let modulus = bytes_of_hex(said.trim().trim_start_matches("Modulus="));
         let keys = json!({ "keys": [{
@@ -59,7 +65,10 @@ impl Issuer {
 
     /// A token with these claims besides `iss`, `aud`, `iat` and `exp` (an hour).
     pub fn token(&self, claims: &Value) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs();
         let mut all = json!({ "iss": self.url(), "aud": AUDIENCE, "iat": now, "exp": now + 3600 });
         for (name, value) in claims.as_object().unwrap() {
             all[name] = value.clone();
@@ -81,13 +90,23 @@ impl Issuer {
 
 fn openssl(folder: &Path, arguments: &[&str]) -> Vec<u8> {
     let mut command = Command::new(crate::program("openssl").unwrap());
-    let said = command.args(arguments).current_dir(folder).output().unwrap();
+    let said = command
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap();
     let why = String::from_utf8_lossy(&said.stderr);
     assert!(said.status.success(), "openssl {arguments:?}: {why}");
     said.stdout
 }
 
 fn bytes_of_hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.chars().map(|c| c.to_digit(16).unwrap() as u8).collect();
-    digits.chunks(2).map(|pair| (pair[0] << 4) | pair[1]).collect()
+    let digits: Vec<u8> = text
+        .chars()
+        .map(|c| c.to_digit(16).unwrap() as u8)
+        .collect();
+    digits
+        .chunks(2)
+        .map(|pair| (pair[0] << 4) | pair[1])
+        .collect()
 }

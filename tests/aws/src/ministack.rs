@@ -180,10 +180,17 @@ impl Client {
     /// Asks a service that speaks in paths and methods; fails where it refuses. Gives JSON, or
     /// nothing where the answer is none.
     pub fn rest(&self, service: &str, request: &Request) -> Value {
-        let request = request.clone().with("authorization", &authorization(service));
+        let request = request
+            .clone()
+            .with("authorization", &authorization(service));
         let answer = http::send(&self.address, &request).unwrap();
         let text = String::from_utf8_lossy(&answer.body);
-        assert!(answer.status < 300, "{}: {} {text}", request.target, answer.status);
+        assert!(
+            answer.status < 300,
+            "{}: {} {text}",
+            request.target,
+            answer.status
+        );
         serde_json::from_str(&text).unwrap_or_default()
     }
 

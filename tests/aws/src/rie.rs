@@ -98,7 +98,8 @@ impl Rie {
     pub fn invoke(&self, event: &[u8]) -> Answer {
         let _one = self.one_at_a_time.lock().unwrap();
         let target = "/2015-03-31/functions/function/invocations";
-        let request = Request::post(target, event.to_vec()).with("content-type", "application/json");
+        let request =
+            Request::post(target, event.to_vec()).with("content-type", "application/json");
         let answer = http::send(&self.address, &request).unwrap();
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         Answer {

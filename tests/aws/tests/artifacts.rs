@@ -7,29 +7,16 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use aws_stories::deployment::{self, Deployment, built};
 use aws_stories::http::{self, Request, Response, Server};
+use aws_stories::lacking;
 use aws_stories::process::signal;
 use aws_stories::rie::{MAX_PAYLOAD, Rie, emulator};
-use aws_stories::{lacking, need};
 use serde_json::{Value, json};
-
-const FUNCTIONS: [&str; 9] = [
-    "ValidateFunction",
-    "AllocateFunction",
-    "ExecuteFunction",
-    "VerifyFunction",
-    "EventsFunction",
-    "SweepFunction",
-    "AgentFunction",
-    "ApiFunction",
-    "CompileFunction",
-];
 
 /// Those that a state machine calls, with an operation that needs a group.
 const PHASES: [(&str, &str); 4] = [
@@ -81,25 +68,6 @@ fn phase_event(op: &str, padding: usize) -> Vec<u8> {
 }
 
 #[test]
-fn no_function_wants_more_of_libc_than_amazon_linux_2023_has() {
-    if !deployment::possible() || !need(&["objdump"]) {
-        return;
-    }
-    for function in FUNCTIONS {
-        let mut command = Command::new("objdump");
-        let said = command.arg("-T").arg(bootstrap(function)).output().unwrap();
-        let text = String::from_utf8_lossy(&said.stdout).into_owned();
-        let wanted = text.split("GLIBC_").skip(1).filter_map(|rest| {
-            let version = rest.split(|c: char| !c.is_ascii_digit() && c != '.').next()?;
-            let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
-            Some((parts.next()??, parts.next()??))
-        });
-        let most = wanted.max().unwrap();
-        assert!(most <= (2, 34), "{function} wants GLIBC_{}.{}", most.0, most.1);
-    }
-}
-
-#[test]
 fn a_bootstrap_answers_what_it_can_and_refuses_the_rest_by_name() {
     if !possible() {
         return;
@@ -121,7 +89,12 @@ fn a_bootstrap_answers_what_it_can_and_refuses_the_rest_by_name() {
 
         garbage(function, &rie);
     }
-    for function in ["EventsFunction", "AgentFunction", "ApiFunction", "CompileFunction"] {
+    for function in [
+        "EventsFunction",
+        "AgentFunction",
+        "ApiFunction",
+        "CompileFunction",
+    ] {
         garbage(function, &run(&deployment, function, 30, &endpoint));
     }
 
@@ -132,7 +105,11 @@ fn a_bootstrap_answers_what_it_can_and_refuses_the_rest_by_name() {
     assert_eq!(none.json["batchItemFailures"], json!([]), "{none:?}");
 
     let api = run(&deployment, "ApiFunction", 30, &endpoint);
-    let well = api.invoke(http_event("GET", "/healthz", &json!(null)).to_string().as_bytes());
+    let well = api.invoke(
+        http_event("GET", "/healthz", &json!(null))
+            .to_string()
+            .as_bytes(),
+    );
     assert_eq!(well.json["statusCode"], 200, "{well:?}");
     // Without the claims of an authorizer nobody is anybody.
     let body = json!({ "query": "{ __typename }" });
@@ -153,7 +130,10 @@ fn garbage(function: &str, rie: &Rie) {
         assert_eq!(answer.status, 200, "{function}: {answer:?}");
         assert_ne!(answer.error_type(), "", "{function}: {answer:?}");
         let now = rie.bootstrap();
-        assert!(now.is_some() && (process.is_none() || process == now), "{function}");
+        assert!(
+            now.is_some() && (process.is_none() || process == now),
+            "{function}"
+        );
         process = now;
     }
 }
@@ -191,16 +171,19 @@ impl Holding {
         let (seen, held) = channel();
         let (release, released) = channel::<()>();
         let first = Mutex::new(Some((seen, released)));
-        let server = Server::answering("127.0.0.1:0", move |request: &Request| -> Option<Response> {
-            let first = first.lock().unwrap().take();
-            if let Some((seen, released)) = first {
-                seen.send(()).ok()?;
-                // Ends when the other side is dropped.
-                let _ = released.recv();
-                return None;
-            }
-            http::send(&services, request).ok()
-        });
+        let server = Server::answering(
+            "127.0.0.1:0",
+            move |request: &Request| -> Option<Response> {
+                let first = first.lock().unwrap().take();
+                if let Some((seen, released)) = first {
+                    seen.send(()).ok()?;
+                    // Ends when the other side is dropped.
+                    let _ = released.recv();
+                    return None;
+                }
+                http::send(&services, request).ok()
+            },
+        );
         Self {
             server: server.unwrap(),
             held,
@@ -229,7 +212,10 @@ fn a_function_that_takes_too_long_is_ended_and_the_next_event_is_answered() {
     let rie = run(&deployment, "VerifyFunction", 2, &services.server.address());
     let begun = Instant::now();
     let late = rie.invoke(&phase_event("commit", 0));
-    assert!(late.text.contains("timed out after 2.00 seconds"), "{late:?}");
+    assert!(
+        late.text.contains("timed out after 2.00 seconds"),
+        "{late:?}"
+    );
     assert!(begun.elapsed() >= Duration::from_secs(2));
     services.until_held();
     let next = rie.invoke(&phase_event("commit", 0));
@@ -243,7 +229,12 @@ fn a_function_that_aborts_says_so_and_the_next_event_is_answered() {
     }
     let deployment = Deployment::start("file:///tmp");
     let services = Holding::before(deployment.stack.address());
-    let rie = run(&deployment, "VerifyFunction", 60, &services.server.address());
+    let rie = run(
+        &deployment,
+        "VerifyFunction",
+        60,
+        &services.server.address(),
+    );
     let died = std::thread::scope(|threads| {
         let asked = threads.spawn(|| rie.invoke(&phase_event("commit", 0)));
         services.until_held();

@@ -31,15 +31,18 @@ impl Local {
         // MiniStack listens on loopback alone; containers reach the bridge.
         let services = {
             let address = deployment.stack.address();
-            Server::answering(&format!("{GATEWAY}:0"), move |request| -> Option<Response> {
-                http::send(&address, request).ok()
-            })
+            Server::answering(
+                &format!("{GATEWAY}:0"),
+                move |request| -> Option<Response> { http::send(&address, request).ok() },
+            )
         };
         let services = services.unwrap();
         let mut all = Map::new();
         for function in FUNCTIONS.map(|(function, _, _)| function) {
             let own = deployment.environment(function).into_iter();
-            let own: Map<_, _> = own.map(|(name, value)| (name, Value::from(value))).collect();
+            let own: Map<_, _> = own
+                .map(|(name, value)| (name, Value::from(value)))
+                .collect();
             all.insert(function.to_owned(), own.into());
         }
         let variables = deployment.stack.folder().join("env.json");
@@ -82,7 +85,10 @@ impl Local {
         let mut command = self.sam(&["invoke", function, "--event", file.to_str().unwrap()]);
         let said = command.output().unwrap();
         let text = String::from_utf8_lossy(&said.stdout).into_owned();
-        let answer = text.lines().rev().find_map(|line| serde_json::from_str(line).ok());
+        let answer = text
+            .lines()
+            .rev()
+            .find_map(|line| serde_json::from_str(line).ok());
         answer.unwrap_or_else(|| {
             let why = String::from_utf8_lossy(&said.stderr).into_owned();
             unreachable!("{function}: {}\n{text}\n{why}", said.status)
@@ -97,11 +103,27 @@ const FUNCTIONS: [(&str, fn() -> Value, Expected); 9] = [
     ("AllocateFunction", || phase("place"), Expected::Refusal),
     ("ExecuteFunction", || phase("fence"), Expected::Refusal),
     ("VerifyFunction", || phase("commit"), Expected::Refusal),
-    ("EventsFunction", || json!({ "Records": [] }), Expected::Member("batchItemFailures")),
+    (
+        "EventsFunction",
+        || json!({ "Records": [] }),
+        Expected::Member("batchItemFailures"),
+    ),
     ("SweepFunction", || json!({}), Expected::NoError),
-    ("AgentFunction", || http_event("POST", "/agent/v1/claim"), Expected::Status(401)),
-    ("ApiFunction", || http_event("GET", "/healthz"), Expected::Status(200)),
-    ("CompileFunction", || json!({ "component": "0".repeat(64) }), Expected::Refusal),
+    (
+        "AgentFunction",
+        || http_event("POST", "/agent/v1/claim"),
+        Expected::Status(401),
+    ),
+    (
+        "ApiFunction",
+        || http_event("GET", "/healthz"),
+        Expected::Status(200),
+    ),
+    (
+        "CompileFunction",
+        || json!({ "component": "0".repeat(64) }),
+        Expected::Refusal,
+    ),
 ];
 
 #[derive(Clone, Copy)]
@@ -149,7 +171,9 @@ fn every_function_answers_in_its_container_and_the_api_on_its_port() {
             Expected::Refusal => assert!(error.starts_with("Tapemark."), "{function}: {answer}"),
             Expected::Member(name) => assert!(answer.get(name).is_some(), "{function}: {answer}"),
             Expected::NoError => assert_eq!(error, "", "{function}: {answer}"),
-            Expected::Status(code) => assert_eq!(answer["statusCode"], code, "{function}: {answer}"),
+            Expected::Status(code) => {
+                assert_eq!(answer["statusCode"], code, "{function}: {answer}")
+            }
         }
     }
 
@@ -163,7 +187,9 @@ fn every_function_answers_in_its_container_and_the_api_on_its_port() {
         http::send(&address, &Request::get("/healthz")).ok()
     });
     assert_eq!(well.status, 200, "{well:?}\n{}", api.log());
-    let question = json!({ "query": "{ __typename }" }).to_string().into_bytes();
+    let question = json!({ "query": "{ __typename }" })
+        .to_string()
+        .into_bytes();
     let question = Request::post("/graphql", question).with("content-type", "application/json");
     let nobody = http::send(&address, &question).unwrap();
     assert_eq!(nobody.status, 401, "{nobody:?}\n{}", api.log());
@@ -185,10 +211,19 @@ fn a_daemon_leaves_nothing_behind() {
     let said = docker
         .command()
         .args(["run", "--rm", "--detach"])
-        .args(["public.ecr.aws/lambda/provided:al2023-x86_64", "/bin/sh", "-c", "cat"])
+        .args([
+            "public.ecr.aws/lambda/provided:al2023-x86_64",
+            "/bin/sh",
+            "-c",
+            "cat",
+        ])
         .output()
         .unwrap();
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    assert!(
+        said.status.success(),
+        "{}",
+        String::from_utf8_lossy(&said.stderr)
+    );
     drop(docker);
     assert_eq!(traces(), (0, Vec::new()));
 }
