@@ -27,6 +27,7 @@
 
 pub mod deployment;
 pub mod docker;
+pub mod events;
 pub mod http;
 pub mod issuer;
 pub mod ministack;

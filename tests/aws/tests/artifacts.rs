@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use aws_stories::deployment::{self, Deployment, built};
+use aws_stories::events;
 use aws_stories::http::{self, Request, Response, Server};
 use aws_stories::lacking;
 use aws_stories::process::signal;
@@ -51,19 +52,11 @@ fn run(deployment: &Deployment, function: &str, timeout: u64, endpoint: &str) ->
     )
 }
 
-fn phase_event(op: &str, padding: usize) -> Vec<u8> {
-    let mut event = json!({
-        "op": op,
-        "run": "01998d5e-0000-7000-8000-0000000000aa",
-        "group": "01998d5e-0000-7000-8000-0000000000ab",
-        "placement": 0,
-        "attempt": 0,
-        "error": { "Error": "", "Cause": "" },
-    });
-    let bare = event.to_string().len();
-    if padding > bare {
-        event["error"]["Cause"] = "x".repeat(padding - bare).into();
-    }
+/// An event of a phase, made so long.
+fn phase_event(op: &str, length: usize) -> Vec<u8> {
+    let mut event = events::phase(op);
+    let padding = length.saturating_sub(event.to_string().len());
+    event["error"]["Cause"] = "x".repeat(padding).into();
     event.to_string().into_bytes()
 }
 
@@ -106,18 +99,22 @@ fn a_bootstrap_answers_what_it_can_and_refuses_the_rest_by_name() {
 
     let api = run(&deployment, "ApiFunction", 30, &endpoint);
     let well = api.invoke(
-        http_event("GET", "/healthz", &json!(null))
+        events::http("GET", "/healthz", &Value::Null)
             .to_string()
             .as_bytes(),
     );
     assert_eq!(well.json["statusCode"], 200, "{well:?}");
     // Without the claims of an authorizer nobody is anybody.
     let body = json!({ "query": "{ __typename }" });
-    let nobody = api.invoke(http_event("POST", "/graphql", &body).to_string().as_bytes());
+    let nobody = api.invoke(
+        events::http("POST", "/graphql", &body)
+            .to_string()
+            .as_bytes(),
+    );
     assert_eq!(nobody.json["statusCode"], 401, "{nobody:?}");
 
     let agent = run(&deployment, "AgentFunction", 30, &endpoint);
-    let event = http_event("POST", "/agent/v1/claim", &json!({}));
+    let event = events::http("POST", "/agent/v1/claim", &json!({}));
     let unsigned = agent.invoke(event.to_string().as_bytes());
     assert_eq!(unsigned.json["statusCode"], 401, "{unsigned:?}");
 }
@@ -136,27 +133,6 @@ fn garbage(function: &str, rie: &Rie) {
         );
         process = now;
     }
-}
-
-/// An event of an HTTP API, format 2.0, without an authorizer.
-fn http_event(method: &str, path: &str, body: &Value) -> Value {
-    json!({
-        "version": "2.0",
-        "routeKey": format!("{method} {path}"),
-        "rawPath": path,
-        "rawQueryString": "",
-        "headers": { "content-type": "application/json", "host": "api.example" },
-        "requestContext": {
-            "accountId": "000000000000", "apiId": "a", "domainName": "api.example",
-            "domainPrefix": "a", "requestId": "r", "routeKey": format!("{method} {path}"),
-            "stage": "$default", "time": "22/Nov/2026:12:00:00 +0000",
-            "timeEpoch": 1_795_348_800_000u64,
-            "http": { "method": method, "path": path, "protocol": "HTTP/1.1",
-                      "sourceIp": "127.0.0.1", "userAgent": "story" },
-        },
-        "body": body.to_string(),
-        "isBase64Encoded": false,
-    })
 }
 
 /// Services that hold one request until they are told, and pass on all others.

@@ -8,12 +8,10 @@ use std::process::{Command, Stdio};
 
 use aws_stories::deployment::{self, Deployment, built, credentials};
 use aws_stories::docker::{self, Docker, GATEWAY};
+use aws_stories::events;
 use aws_stories::http::{self, Request, Response, Server};
 use aws_stories::process::{Running, free_port};
 use serde_json::{Map, Value, json};
-
-const RUN: &str = "01998d5e-0000-7000-8000-0000000000aa";
-const GROUP: &str = "01998d5e-0000-7000-8000-0000000000ab";
 
 struct Local {
     // In the order in which they end.
@@ -38,7 +36,7 @@ impl Local {
         };
         let services = services.unwrap();
         let mut all = Map::new();
-        for function in FUNCTIONS.map(|(function, _, _)| function) {
+        for (function, _, _) in cases() {
             let own = deployment.environment(function).into_iter();
             let own: Map<_, _> = own
                 .map(|(name, value)| (name, Value::from(value)))
@@ -96,64 +94,47 @@ impl Local {
     }
 }
 
-/// Every function, a small event, and what it answers: the type of an error, or a member and
-/// its value.
-const FUNCTIONS: [(&str, fn() -> Value, Expected); 9] = [
-    ("ValidateFunction", || phase("check"), Expected::Refusal),
-    ("AllocateFunction", || phase("place"), Expected::Refusal),
-    ("ExecuteFunction", || phase("fence"), Expected::Refusal),
-    ("VerifyFunction", || phase("commit"), Expected::Refusal),
-    (
-        "EventsFunction",
-        || json!({ "Records": [] }),
-        Expected::Member("batchItemFailures"),
-    ),
-    ("SweepFunction", || json!({}), Expected::NoError),
-    (
-        "AgentFunction",
-        || http_event("POST", "/agent/v1/claim"),
-        Expected::Status(401),
-    ),
-    (
-        "ApiFunction",
-        || http_event("GET", "/healthz"),
-        Expected::Status(200),
-    ),
-    (
-        "CompileFunction",
-        || json!({ "component": "0".repeat(64) }),
-        Expected::Refusal,
-    ),
-];
-
-#[derive(Clone, Copy)]
+/// What a function answers to an event.
 enum Expected {
+    /// An error `Tapemark.…`.
     Refusal,
+    /// An object with this member.
     Member(&'static str),
+    /// Anything but an error.
     NoError,
+    /// An HTTP answer.
     Status(u16),
 }
 
-fn phase(op: &str) -> Value {
-    json!({ "op": op, "run": RUN, "group": GROUP, "placement": 0, "attempt": 0,
-            "error": { "Error": "", "Cause": "" } })
-}
-
-fn http_event(method: &str, path: &str) -> Value {
-    json!({
-        "version": "2.0", "routeKey": format!("{method} {path}"), "rawPath": path,
-        "rawQueryString": "",
-        "headers": { "content-type": "application/json", "host": "api.example" },
-        "requestContext": {
-            "accountId": "000000000000", "apiId": "a", "domainName": "api.example",
-            "domainPrefix": "a", "requestId": "r", "routeKey": format!("{method} {path}"),
-            "stage": "$default", "time": "22/Nov/2026:12:00:00 +0000",
-            "timeEpoch": 1_795_348_800_000u64,
-            "http": { "method": method, "path": path, "protocol": "HTTP/1.1",
-                      "sourceIp": "127.0.0.1", "userAgent": "story" },
-        },
-        "body": "{}", "isBase64Encoded": false,
-    })
+/// Every function, a small event, and what it answers.
+fn cases() -> [(&'static str, Value, Expected); 9] {
+    let unknown = json!({ "component": "0".repeat(64) });
+    let claim = events::http("POST", "/agent/v1/claim", &json!({}));
+    let health = events::http("GET", "/healthz", &Value::Null);
+    let none = json!({ "Records": [] });
+    [
+        (
+            "ValidateFunction",
+            events::phase("check"),
+            Expected::Refusal,
+        ),
+        (
+            "AllocateFunction",
+            events::phase("place"),
+            Expected::Refusal,
+        ),
+        ("ExecuteFunction", events::phase("fence"), Expected::Refusal),
+        ("VerifyFunction", events::phase("commit"), Expected::Refusal),
+        (
+            "EventsFunction",
+            none,
+            Expected::Member("batchItemFailures"),
+        ),
+        ("SweepFunction", json!({}), Expected::NoError),
+        ("AgentFunction", claim, Expected::Status(401)),
+        ("ApiFunction", health, Expected::Status(200)),
+        ("CompileFunction", unknown, Expected::Refusal),
+    ]
 }
 
 #[test]
@@ -162,9 +143,9 @@ fn every_function_answers_in_its_container_and_the_api_on_its_port() {
         return;
     }
     let local = Local::start();
-    for (function, event, expected) in FUNCTIONS {
+    for (function, event, expected) in cases() {
         let begun = std::time::Instant::now();
-        let answer = local.invoke(function, &event());
+        let answer = local.invoke(function, &event);
         eprintln!("sam local invoke {function}: {:?}", begun.elapsed());
         let error = answer["errorType"].as_str().unwrap_or_default();
         match expected {
