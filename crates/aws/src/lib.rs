@@ -42,6 +42,8 @@
 //! The last four have to ask the table, by partitions of its own, before they may run on
 //! DynamoDB.
 
+#[cfg(feature = "queue")]
+mod bell;
 mod client;
 #[cfg(feature = "table")]
 mod cursor;
@@ -49,19 +51,44 @@ mod cursor;
 mod dynamo;
 #[cfg(feature = "table")]
 mod encode;
+#[cfg(feature = "events")]
+mod events;
+#[cfg(feature = "kms")]
+mod kms;
+#[cfg(feature = "objects")]
 mod objects;
 #[cfg(feature = "table")]
 mod requests;
+#[cfg(feature = "resolvers")]
+mod resolvers;
+#[cfg(feature = "objects")]
 mod s3;
 #[cfg(feature = "table")]
 pub mod schema;
+#[cfg(feature = "stepfunctions")]
+mod stepfunctions;
 
+#[cfg(feature = "queue")]
+pub use bell::SqsBell;
+#[cfg(feature = "publish")]
+pub use client::COMPILE_TIMEOUT;
 pub use client::Connection;
 #[cfg(feature = "table")]
 pub use client::{Backoff, REQUESTS_AT_ONCE, table_retries, table_timeouts};
+pub use control::ports::system::{SystemClock, SystemRandomness};
 #[cfg(feature = "table")]
 pub use dynamo::DynamoTable;
+#[cfg(feature = "events")]
+pub use events::{BusEvent, EventBridge, NotPut};
+#[cfg(feature = "kms")]
+pub use kms::KmsSigner;
+#[cfg(feature = "objects")]
 pub use objects::{Place, S3Objects};
 #[cfg(feature = "table")]
 pub use requests::Requests;
+#[cfg(feature = "resolvers")]
+pub use resolvers::{RecordSigner, ResolverBucket, S3Resolvers};
+#[cfg(feature = "objects")]
 pub use s3::ArtifactStore;
+#[cfg(feature = "stepfunctions")]
+pub use stepfunctions::{ExecutionView, MAX_PAYLOAD_BYTES, StepFunctions, Told};

@@ -3,32 +3,22 @@
 //! The compiler is a port: whoever starts the stack says what runs it, in a process of its
 //! own with limits of its own, because a component may be made to kill its compiler.
 
-mod places;
 mod set_up;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use control::ports::{Published, Resolvers};
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
-use model::{Call, Code, ConflictSet, Limits, Refusal, ResolverInfo, Sha256};
-use parking_lot::Mutex;
-use resolver::{Allocation, Arch, Compiled, Host, HostError, Loaded, Record, Store, inspect};
+use model::{Call, Code, ConflictSet, Limits, Refusal, Sha256};
+use resolver::{Arch, Calls, Compiled, HostError, Loaded, Record, Store, inspect};
 use sha2::Digest as _;
 
-use places::Places;
 pub(crate) use set_up::{prepare, set_up};
-
-/// How many components stay mapped: every binding of a busy installation with its shadow.
-/// One in Python takes 35 MB of page cache, which the kernel takes back where it must.
-const MAX_READY: usize = 64;
 
 /// Compiles components ahead of time. Whatever a component does to its compiler, the
 /// answer is an answer: a crash, too much memory or too much time is `ResolverInvalid`.
@@ -57,17 +47,13 @@ pub struct ResolverSetup {
 pub struct LocalResolvers(Arc<Inner>);
 
 struct Inner {
-    host: Host,
+    calls: Calls,
     store: Store,
     compiler: Arc<dyn Compiler>,
     /// For compiled code that is not kept yet.
     tmp: PathBuf,
     /// Compiled for this machine alone: what this program brings along.
     built_in: BTreeSet<Sha256>,
-    /// The latest called ones, the very latest at the end.
-    ready: Mutex<VecDeque<(Sha256, Loaded)>>,
-    /// How many calls run at once.
-    places: Places,
 }
 
 /// Runs what blocks, and says so where it panicked.
@@ -94,13 +80,11 @@ impl LocalResolvers {
     ) -> Result<Self, HostError> {
         let built_in = setup.built_in.iter();
         Ok(Self(Arc::new(Inner {
-            host: Host::new(Allocation::OnDemand)?,
+            calls: Calls::new()?,
             store: Store::open(directory, SigningKey::from_bytes(key))?,
             compiler: setup.compiler.clone(),
             tmp: tmp.to_owned(),
             built_in: built_in.map(|(_, component)| digest(component)).collect(),
-            ready: Mutex::default(),
-            places: Places::new(),
         })))
     }
 
@@ -140,27 +124,12 @@ impl Inner {
 
     /// A component ready to be called, from memory or from its files.
     fn loaded(&self, component: Sha256) -> Result<Loaded, HostError> {
-        {
-            let mut ready = self.ready.lock();
-            if let Some(at) = ready.iter().position(|(digest, _)| *digest == component)
-                && let Some(found) = ready.remove(at)
-            {
-                ready.push_back(found.clone());
-                return Ok(found.1);
-            }
+        if let Some(found) = self.calls.ready(component) {
+            return Ok(found);
         }
-        let loaded = self.store.load(&self.host, component)?;
-        self.keep_ready(component, loaded.clone());
+        let loaded = self.store.load(self.calls.host(), component)?;
+        self.calls.keep_ready(component, loaded.clone());
         Ok(loaded)
-    }
-
-    fn keep_ready(&self, component: Sha256, loaded: Loaded) {
-        let mut ready = self.ready.lock();
-        ready.retain(|(digest, _)| *digest != component);
-        if ready.len() >= MAX_READY {
-            ready.pop_front();
-        }
-        ready.push_back((component, loaded));
     }
 
     /// What is kept of a component, where all that is needed of it is there and unharmed.
@@ -169,10 +138,10 @@ impl Inner {
         let whole = archs.iter().all(|arch| record.compiled.contains_key(arch));
         // From its files, whatever is in memory: it may be published again because a file
         // was lost or changed.
-        let loaded = self.store.load(&self.host, component).ok()?;
+        let loaded = self.store.load(self.calls.host(), component).ok()?;
         let intact = whole && self.store.component(component).is_ok();
         intact.then(|| {
-            self.keep_ready(component, loaded);
+            self.calls.keep_ready(component, loaded);
             record
         })
     }
@@ -184,66 +153,22 @@ impl Inner {
         compiled: &[Compiled],
         native: Arch,
     ) -> Result<Record, Refusal> {
-        let info = self.describe(compiled, native)?;
+        let code = compiled
+            .iter()
+            .find(|compiled| compiled.arch == native)
+            .ok_or_else(|| Refusal::new(Code::Internal, "expected code for this machine"))?;
+        let info = self.calls.host().describe_code(&code.code, &self.tmp)?;
         let record = self
             .store
             .add(component, compiled, &info, Timestamp::now())
             .map_err(HostError::refusal)?;
         let loaded = self
             .store
-            .load(&self.host, record.component)
+            .load(self.calls.host(), record.component)
             .map_err(HostError::refusal)?;
-        self.keep_ready(record.component, loaded);
+        self.calls.keep_ready(record.component, loaded);
         Ok(record)
     }
-
-    fn describe(&self, compiled: &[Compiled], native: Arch) -> Result<ResolverInfo, Refusal> {
-        let code = compiled
-            .iter()
-            .find(|compiled| compiled.arch == native)
-            .ok_or_else(|| Refusal::new(Code::Internal, "expected code for this machine"))?;
-        let io = |error: std::io::Error| {
-            Refusal::new(Code::Transient, format!("{}: {error}", self.tmp.display()))
-        };
-        let path = self.tmp.join(describe_name());
-        // Never somebody else's: two processes may share the folder, and what one of them has
-        // mapped must not be written by the other.
-        let mut options = std::fs::OpenOptions::new();
-        let created = options.write(true).create_new(true).mode(0o400).open(&path);
-        let mut file = created.map_err(io)?;
-        let written = file.write_all(&code.code);
-        drop(file);
-        let loaded = match written {
-            Ok(()) => self.host.load(&path, digest(&code.code)),
-            Err(error) => {
-                // Nothing to do about a second failure.
-                let _ = std::fs::remove_file(&path);
-                return Err(io(error));
-            }
-        };
-        // What is mapped stays mapped.
-        std::fs::remove_file(&path).map_err(io)?;
-        let loaded = loaded.map_err(HostError::refusal)?;
-        self.host
-            .describe(&loaded, &Limits::DEFAULT)
-            .map_err(|outcome| {
-                Refusal::new(
-                    Code::ResolverInvalid,
-                    format!(
-                        "describe: expected a name, a version and a summary, found {outcome:?}"
-                    ),
-                )
-                .at("component")
-            })
-    }
-}
-
-/// A name that nothing else had, not even a process before this one that ended half-way.
-fn describe_name() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let unique = NEXT.fetch_add(1, Ordering::Relaxed);
-    let at = Timestamp::now().as_nanosecond();
-    format!("describe-{}-{at}-{unique}.cwasm", std::process::id())
 }
 
 fn digest(bytes: &[u8]) -> Sha256 {
@@ -293,23 +218,9 @@ impl Resolvers for LocalResolvers {
     }
 
     async fn call(&self, component: Sha256, set: Arc<ConflictSet>, limits: Limits) -> Call {
-        let place = match self.0.places.take().await {
-            Ok(place) => place,
-            Err(why) => return self.0.host.unavailable(&limits, why),
-        };
         let inner = self.0.clone();
-        let called = blocking(move || {
-            // The clock of the call starts in there, with its place held.
-            let _place = place;
-            match inner.loaded(component) {
-                Ok(loaded) => inner.host.call(&loaded, &set, &limits),
-                Err(error) => inner.host.unavailable(&limits, error.to_string()),
-            }
-        });
-        match called.await {
-            Ok(call) => call,
-            Err(refusal) => self.0.host.unavailable(&limits, refusal.message),
-        }
+        let load = move |host: &resolver::Host| inner.store.load(host, component);
+        self.0.calls.call(component, set, limits, load).await
     }
 }
 
@@ -358,10 +269,7 @@ mod tests {
         };
         let path = directory.path();
         let resolvers = LocalResolvers::open(path, path, &[1; 32], &setup).unwrap();
-        let mut held = Vec::new();
-        while resolvers.0.places.free() > 0 {
-            held.push(resolvers.0.places.take().await.unwrap());
-        }
+        let held = resolvers.0.calls.hold_all_places().await;
         let busy = why(&resolvers).await;
         assert!(busy.starts_with("busy: "), "{busy}");
         drop(held);

@@ -23,6 +23,7 @@
 //! assert!(refusal.message.contains("wasm-component-ld"));
 //! ```
 
+mod calls;
 #[cfg(feature = "compiler")]
 mod compile;
 mod engine;
@@ -33,7 +34,9 @@ mod meter;
 mod nesting;
 mod outcome;
 mod output;
+mod places;
 mod prepared;
+mod record;
 mod store;
 mod v1;
 mod version;
@@ -43,13 +46,15 @@ use std::path::PathBuf;
 
 use model::{Code, Refusal, Sha256};
 
+pub use calls::Calls;
 #[cfg(feature = "compiler")]
 pub use compile::compile;
 pub use engine::{Allocation, Arch, engine_id};
 pub use host::{Host, Loaded};
 pub use inspect::{Inspection, inspect};
 pub use prepared::Prepared;
-pub use store::{Compiled, Record, Store};
+pub use record::{MAX_RECORD_BYTES, Record};
+pub use store::{Compiled, Store};
 
 /// Why the host itself cannot do as asked.
 #[derive(Debug, thiserror::Error)]

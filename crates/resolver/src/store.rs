@@ -10,25 +10,18 @@
 //! The directory is not trusted, the record is: nothing is loaded unless its digest stands
 //! in a record that this installation signed.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer as _, SigningKey};
 use jiff::Timestamp;
-use model::{Bytes, EngineId, ResolverInfo, Sha256, canonical_json};
-use serde::{Deserialize, Serialize};
+use model::{ResolverInfo, Sha256};
 
-use crate::{Arch, Host, HostError, Loaded, engine_id};
-
-/// What is signed begins with this: a signature over a record is good for nothing else.
-const CONTEXT: &[u8] = b"tapemark resolver record 1\n";
-
-/// The largest record: two architectures and a description take 3 kB.
-const MAX_RECORD_BYTES: u64 = 1 << 20;
+use crate::record::MAX_RECORD_BYTES;
+use crate::{Arch, Host, HostError, Loaded, Record};
 
 /// Nobody writes a file of the store again, not even its owner: it is replaced by renaming
 /// another one over it, so that what is mapped of it stays as it is.
@@ -41,31 +34,6 @@ pub struct Compiled {
     pub arch: Arch,
     /// The code, as `compile` made it.
     pub code: Vec<u8>,
-}
-
-/// What was published, and what was made of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// SHA-256 of the component: its identity.
-    pub component: Sha256,
-    /// Its size.
-    pub bytes: Bytes,
-    /// What it says of itself.
-    pub info: ResolverInfo,
-    /// What compiled it.
-    pub engine: EngineId,
-    /// SHA-256 of the native code for each architecture.
-    pub compiled: BTreeMap<Arch, Sha256>,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// A record and its signature, as they stand in a file.
-#[derive(Serialize, Deserialize)]
-struct Signed {
-    record: Record,
-    /// Ed25519 over [`CONTEXT`] and the record as canonical JSON, in hex.
-    signature: String,
 }
 
 /// Published components in a directory.
@@ -102,17 +70,7 @@ impl Store {
         info: &ResolverInfo,
         at: Timestamp,
     ) -> Result<Record, HostError> {
-        let record = Record {
-            component: policy::digest(component),
-            bytes: Bytes(component.len() as u64),
-            info: info.clone(),
-            engine: engine_id(),
-            compiled: compiled
-                .iter()
-                .map(|compiled| (compiled.arch, policy::digest(&compiled.code)))
-                .collect(),
-            at,
-        };
+        let record = Record::new(component, compiled, info, at);
         // One at a time, whoever else publishes into this directory: else one's record could
         // name another's code. Given back when the file is closed, however that comes.
         let _turn = self.lock()?;
@@ -132,14 +90,12 @@ impl Store {
             let path = self.compiled_path(record.component, compiled.arch);
             write(&path, &compiled.code)?;
         }
-        let signed = Signed {
-            signature: hex::encode(self.key.sign(&message(&record)).to_bytes()),
-            record,
-        };
-        let text = serde_json::to_vec_pretty(&signed)
-            .expect("texts, numbers and digests are all JSON, and so are the names of an Arch");
-        write(&self.record_path(signed.record.component), &text)?;
-        Ok(signed.record)
+        let signature = self.key.sign(&record.message()).to_bytes();
+        write(
+            &self.record_path(record.component),
+            &record.sealed(signature),
+        )?;
+        Ok(record)
     }
 
     /// The record of a component.
@@ -155,23 +111,7 @@ impl Store {
             }
             Err(source) => return Err(HostError::Io { path, source }),
         };
-        let bad = |found: String| HostError::Signature {
-            path: path.clone(),
-            found,
-        };
-        let signed: Signed =
-            serde_json::from_slice(&text).map_err(|error| bad(format!("no record: {error}")))?;
-        let key: VerifyingKey = self.key.verifying_key();
-        let mut signature = [0; Signature::BYTE_SIZE];
-        hex::decode_to_slice(&signed.signature, &mut signature)
-            .map_err(|error| bad(format!("no signature: {error}")))?;
-        key.verify_strict(&message(&signed.record), &Signature::from_bytes(&signature))
-            .map_err(|_| bad("a signature that its key did not make".to_owned()))?;
-        // A record that is signed for another component must not stand for this one.
-        if signed.record.component != component {
-            return Err(bad(format!("the record of {}", signed.record.component)));
-        }
-        Ok(signed.record)
+        Record::open(&text, &self.key.verifying_key(), component, &path)
     }
 
     /// The component itself, for those who compile it anew, replay or look at it.
@@ -203,25 +143,7 @@ impl Store {
     /// As [`Store::record`] and [`Host::load`]; [`HostError::Recompile`] where it was
     /// compiled by another engine or not for this architecture.
     pub fn load(&self, host: &Host, component: Sha256) -> Result<Loaded, HostError> {
-        let record = self.record(component)?;
-        let ours = host.engine_id();
-        if record.engine != ours {
-            return Err(HostError::Recompile(format!(
-                "{component}: expected code by {} ({}), found code by {} ({})",
-                ours.version,
-                ours.compatibility,
-                record.engine.version,
-                record.engine.compatibility
-            )));
-        }
-        let compiled = Arch::native().and_then(|arch| Some((arch, *record.compiled.get(&arch)?)));
-        let Some((arch, expected)) = compiled else {
-            let archs: Vec<_> = record.compiled.keys().map(|arch| arch.name()).collect();
-            return Err(HostError::Recompile(format!(
-                "{component}: expected code for this machine, found code for {}",
-                archs.join(", ")
-            )));
-        };
+        let (arch, expected) = self.record(component)?.code_for(&host.engine_id())?;
         host.load(&self.compiled_path(component, arch), expected)
     }
 
@@ -259,13 +181,6 @@ impl Store {
             .join("records")
             .join(format!("{component}.json"))
     }
-}
-
-/// What is signed.
-fn message(record: &Record) -> Vec<u8> {
-    let value = serde_json::to_value(record)
-        .expect("texts, numbers and digests are all JSON, and so are the names of an Arch");
-    [CONTEXT, canonical_json(&value).as_bytes()].concat()
 }
 
 /// Reads a file of at most `most` bytes.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 
-use super::{Connection, shared};
+use super::Connection;
 
 /// Time to reach DynamoDB: it lies in the same region.
 const TABLE_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -31,12 +31,8 @@ pub const REQUESTS_AT_ONCE: usize = 64;
 impl Connection {
     /// A client of DynamoDB with this crate's time limits and retries.
     pub async fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let shared = shared(table_retries(), table_timeouts()).await;
-        let mut config = aws_sdk_dynamodb::config::Builder::from(&shared);
-        if let Some(endpoint) = &self.endpoint {
-            config = config.endpoint_url(endpoint);
-        }
-        aws_sdk_dynamodb::Client::from_conf(config.build())
+        let shared = self.shared(table_retries(), table_timeouts()).await;
+        aws_sdk_dynamodb::Client::new(&shared)
     }
 }
 

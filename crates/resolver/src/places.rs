@@ -19,17 +19,17 @@ const A_CORE: usize = 2;
 
 /// How long a call waits for its place. It counts for none of its wall time: a call that
 /// waited has all of it. The control plane gives it two seconds
-/// ([`control::ports::START_WITHIN`]); a wait beyond one second means that four calls or more are
+/// (`control::ports::START_WITHIN`); a wait beyond one second means that four calls or more are
 /// stuck at their own limits, and then the pool's fallback decides sooner than they end.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The places for calls.
 #[derive(Clone)]
-pub(super) struct Places(Arc<Semaphore>);
+pub(crate) struct Places(Arc<Semaphore>);
 
 impl Places {
     /// As many as this machine has room for.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         Self(Arc::new(Semaphore::new(Self::on(cores))))
     }
@@ -42,7 +42,7 @@ impl Places {
     ///
     /// # Errors
     /// Why there is none, where none came free in time.
-    pub(super) async fn take(&self) -> Result<OwnedSemaphorePermit, String> {
+    pub(crate) async fn take(&self) -> Result<OwnedSemaphorePermit, String> {
         let place = self.0.clone().acquire_owned();
         match tokio::time::timeout(PATIENCE, place).await {
             Ok(Ok(place)) => Ok(place),
@@ -56,8 +56,8 @@ impl Places {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn free(&self) -> usize {
+    /// How many are free now.
+    pub(crate) fn free(&self) -> usize {
         self.0.available_permits()
     }
 }
