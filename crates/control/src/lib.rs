@@ -58,8 +58,10 @@ mod decisions;
 mod finish;
 mod keys;
 pub mod ledger;
+mod once;
 mod outbox;
 mod parse;
+pub mod patience;
 mod phases;
 mod place;
 pub mod ports;
@@ -68,6 +70,7 @@ mod records;
 mod register;
 mod resolvers;
 mod restore;
+mod stream;
 mod submit;
 mod sweep;
 #[cfg(any(test, feature = "testing"))]
@@ -84,9 +87,11 @@ use tokio::sync::Notify;
 pub use agent::MAX_GRANTS;
 pub use agents::{CODE_LIFETIME, MAX_AGENTS, ROTATION_OVERLAP};
 pub use checks::CHECKS;
+pub use once::{Attempt, Begun, Order};
 pub use outbox::Effect;
 pub use parse::parse_submission;
 pub use place::{reserve_estimate, room_for_content};
+pub use stream::{Leaf, News};
 pub use views::{CheckpointView, ListCheckpoints, RestoreState, RestoreView};
 
 /// Who asks.

@@ -13,7 +13,7 @@ use crate::ports::{Index, SortKeys};
 use crate::records::{
     Beat, Claimed, DriveLease, DriveMeta, Hold, VolumeLease, VolumeMeta, WorkRecord,
 };
-use crate::{Control, keys};
+use crate::{Control, keys, patience};
 
 /// At most so many volumes with open work are looked at for one drive.
 const VOLUMES_LOOKED_AT: usize = 64;
@@ -61,7 +61,8 @@ impl Control {
 
     /// Unix milliseconds at which a poll ends.
     pub(super) fn wait_until(&self, wait_ms: u64) -> u64 {
-        millis(self.now()) + wait_ms.min(MAX_WAIT_MS)
+        let wait_ms = wait_ms.min(MAX_WAIT_MS).min(patience::limit_ms());
+        millis(self.now()) + wait_ms
     }
 
     /// Waits for work. False where the time is up.

@@ -1,0 +1,17 @@
+//! `validate`, a task of `infra/state-machine/checkpoint.asl.json`. Payloads: `events/validate`.
+
+use std::sync::Arc;
+
+use control::Phase;
+use control::ports::NoResolvers;
+use lambda::{Basis, Environment, Function, NoBell, PhaseFunction};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    let environment = Environment::of_process();
+    let started = lambda::start(&environment)?;
+    let basis = Basis::new(environment).await?;
+    let control = basis.control(Arc::new(NoBell), Arc::new(NoResolvers));
+    let phase = PhaseFunction::new(Function::new("validate"), control, Phase::Validate);
+    lambda::serve(started, async |event| phase.handle(event).await).await
+}
