@@ -5,6 +5,14 @@
 //! first to let go would let go for both. It needs object lock, and the right to set it, on
 //! buckets of other teams and accounts. And it compares nothing, whereas copying shows the
 //! bytes' SHA-256. A copy costs its storage for the hours between staging and commit.
+//!
+//! Pins are copies that end, so their bucket has no versions and expires them. Documents
+//! are for good, so theirs has versions and object lock. A document is **replaced** by a
+//! put: the same name may be written again, with the same bytes by whoever lost an answer,
+//! or with others by a later attempt of a phase, so a put has no condition; that nothing is
+//! lost by it is what versions and the lock are for, which hold the earlier bytes against
+//! everybody, us included, for as long as the bucket says. Every put carries its SHA-256,
+//! and S3 refuses other bytes.
 
 mod pin;
 
@@ -43,8 +51,8 @@ const MEMORY_MIB: u32 = 256;
 /// Where [`S3Objects`] keeps and looks for things.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Our own bucket: `pins/<checkpoint>/<index>` and `documents/<name>`. Never a source.
-    /// Not versioned, or deleted pins stay as versions until its lifecycle ends them; with
+    /// Our own bucket: `pins/<checkpoint>/<index>`, and `documents/<name>` where documents
+    /// have none of their own ([`S3Objects::with_documents`]). Never a source. Not versioned, or deleted pins stay as versions until its lifecycle ends them; with
     /// a lifecycle that ends multipart uploads that were not finished.
     pub bucket: String,
     /// Buckets that artifacts may come from. What the role may read besides is no source:
@@ -64,6 +72,8 @@ pub struct S3Objects {
     client: aws_sdk_s3::Client,
     artifacts: ArtifactStore,
     place: Place,
+    /// The bucket of documents.
+    documents: String,
     /// What is pinned for certain, as of some moment: what is missing here is looked up.
     pinned: Mutex<HashMap<CheckpointId, BTreeSet<u32>>>,
     memory: Semaphore,
@@ -75,10 +85,19 @@ impl S3Objects {
         Self {
             artifacts: ArtifactStore::with_client(client.clone()),
             client,
+            documents: place.bucket.clone(),
             place,
             pinned: Mutex::default(),
             memory: Semaphore::new(MEMORY_MIB as usize),
         }
+    }
+
+    /// The same, with documents in a bucket of their own (`documents/<name>`), versioned,
+    /// with object lock where they must not go before their time. Never a source.
+    #[must_use]
+    pub fn with_documents(mut self, bucket: impl Into<String>) -> Self {
+        self.documents = bucket.into();
+        self
     }
 
     /// Bucket, key and version of a source that is allowed.
@@ -88,7 +107,10 @@ impl S3Objects {
                 bucket,
                 key,
                 version,
-            } if self.place.sources.contains(bucket) && *bucket != self.place.bucket => {
+            } if self.place.sources.contains(bucket)
+                && *bucket != self.place.bucket
+                && *bucket != self.documents =>
+            {
                 Ok([bucket, key, version])
             }
             _ => Err(ObjectError::NotAllowed(source.to_string())),
@@ -110,17 +132,23 @@ impl S3Objects {
     }
 
     /// Puts a small object whole; S3 refuses other bytes than were hashed here.
-    async fn put(&self, key: &str, body: bytes::Bytes, sha256: Sha256) -> Result<(), ObjectError> {
+    async fn put(
+        &self,
+        bucket: &str,
+        key: &str,
+        body: bytes::Bytes,
+        sha256: Sha256,
+    ) -> Result<(), ObjectError> {
         self.client
             .put_object()
-            .bucket(&self.place.bucket)
+            .bucket(bucket)
             .key(key)
             .checksum_sha256(digest_text(sha256))
             .metadata(pin::DIGEST, sha256.to_hex())
             .body(ByteStream::from(body))
             .send()
             .await
-            .map_err(|error| self.own(&error, key))?;
+            .map_err(|error| explain(&error, bucket, key, None))?;
         Ok(())
     }
 
@@ -274,7 +302,7 @@ impl Objects for S3Objects {
             });
         }
         let sha256 = Sha256(sha2::Sha256::digest(&body).into());
-        self.put(&key, body.into(), sha256).await
+        self.put(&self.documents, &key, body.into(), sha256).await
     }
 
     async fn document(&self, name: &str) -> Result<Vec<u8>, ObjectError> {
@@ -282,12 +310,12 @@ impl Objects for S3Objects {
         let object = self
             .client
             .get_object()
-            .bucket(&self.place.bucket)
+            .bucket(&self.documents)
             .key(&key)
             .checksum_mode(ChecksumMode::Enabled)
             .send()
             .await
-            .map_err(|error| self.own(&error, &key))?;
+            .map_err(|error| explain(&error, &self.documents, &key, None))?;
         let length = object.content_length().unwrap_or_default();
         if usize::try_from(length).is_ok_and(|length| length > MAX_DOCUMENT_BYTES) {
             return Err(ObjectError::Mismatch {

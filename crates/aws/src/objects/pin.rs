@@ -1,16 +1,24 @@
 //! Pinning: the bytes of a version, as declared or not at all.
 //!
-//! Where S3 itself knows the source's SHA-256, it copies within S3 and says the copy's.
-//! Else the bytes come through here and are hashed on the way: an upload that got a CRC, or
-//! came in parts, has no SHA-256 of the whole. Either way the object gets its name only
-//! with the right bytes, and says in its metadata which digest was compared.
+//! Where S3 itself knows the source's SHA-256 and copies it in one go (up to 5 GiB), it
+//! copies, and says the copy's. No other object has a SHA-256 of the whole in S3: an upload
+//! that got a CRC has none, one in parts has a digest of digests, and nothing larger than
+//! 5 GiB comes in one piece. Those bytes have to be read once: small ones come through here,
+//! larger ones are copied within S3 part by part while the same version is read and hashed
+//! here. A version never changes, so what is hashed is what is copied. Either way the object
+//! gets its name only with the right bytes, and says in its metadata which digest was
+//! compared.
+
+use std::time::Duration;
 
 use aws_sdk_s3::error::DisplayErrorContext;
 use aws_sdk_s3::types::{
     ChecksumAlgorithm, ChecksumMode, CompletedMultipartUpload, CompletedPart, MetadataDirective,
+    TaggingDirective,
 };
 use control::ports::ObjectError;
-use futures::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
+use futures::future::try_join;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use model::{Bytes, Sha256};
 use sha2::Digest as _;
 
@@ -21,15 +29,22 @@ use crate::s3::{explain, whole_object_digest};
 pub(super) const DIGEST: &str = "sha256";
 /// The largest object that CopyObject copies (API reference: 5 GB).
 const MAX_COPY_BYTES: u64 = 5 << 30;
-/// Objects up to this size are put whole, larger ones in parts of at least this size. A
-/// part lost is that much done again; S3's least is 5 MiB, and the time to ask for one is
-/// long gone at 16.
+/// Objects up to this size are put whole; larger ones are read in pieces of this size, and
+/// copied in parts of at least it. A piece lost is that much read again; S3's least part is
+/// 5 MiB, and the time to ask for one is long gone at 16.
 const PART_BYTES: u64 = 16 << 20;
-/// The most parts of an upload (user guide, *Multipart upload limits*).
-const MAX_PARTS: u64 = 10_000;
-/// Parts under way in each direction. One stream from S3 gives some 80 MB/s; three fill
-/// the network of a function.
-const PARTS_AT_ONCE: usize = 3;
+/// The most parts of a copy: half a cent of requests. S3 takes 10,000, each of 5 GiB at most.
+const MAX_PARTS: u64 = 1_000;
+/// Parts that S3 copies at once. It bears thousands of requests a second for a prefix; with
+/// eight it is faster than we read.
+const COPIES_AT_ONCE: usize = 8;
+/// Pieces read at once. One stream from S3 gives some 80 MB/s; four fill the network of a
+/// function (some 75 MB/s held for long, more at first).
+const READS_AT_ONCE: usize = 4;
+/// How long one pin may take: a function ends after 15 minutes, and what was begun has to be
+/// ended before. At 75 MB/s that is 54 GiB; a larger artifact is refused each time, and has to
+/// be split.
+const MAX_TIME: Duration = Duration::from_secs(13 * 60);
 /// Tries of a part whose body breaks off: the SDK tries again only up to its beginning.
 const PART_TRIES: u32 = 3;
 
@@ -63,24 +78,27 @@ impl Declared {
         })
     }
 
-    /// Bytes from and to (the latter not included) of each part.
-    fn parts(self) -> impl Iterator<Item = (u64, u64)> {
-        let size = self.size.0;
-        let part = size.div_ceil(MAX_PARTS).max(PART_BYTES);
-        (0..size.div_ceil(part)).map(move |n| (n * part, size.min((n + 1) * part)))
+    /// Bytes from and to (the latter not included) of each piece to read.
+    fn pieces(self) -> impl Iterator<Item = (u64, u64)> {
+        ranges(self.size.0, PART_BYTES)
     }
 
-    /// What holding its parts takes, in MiB.
+    /// The same of each part to copy.
+    fn parts(self) -> impl Iterator<Item = (u64, u64)> {
+        ranges(self.size.0, self.size.0.div_ceil(MAX_PARTS).max(PART_BYTES))
+    }
+
+    /// What holding its pieces takes, in MiB.
     fn memory(self) -> u32 {
-        let part = self.parts().next().map_or(0, |(from, to)| to - from);
-        let parts = if self.size.0 <= PART_BYTES {
-            1
-        } else {
-            2 * PARTS_AT_ONCE as u64 + 1
-        };
-        let mib = (part * parts).div_ceil(1 << 20).max(1);
+        let most = (READS_AT_ONCE as u64 + 1) * PART_BYTES;
+        let mib = self.size.0.min(most).div_ceil(1 << 20).max(1);
         u32::try_from(mib).unwrap_or(MEMORY_MIB).min(MEMORY_MIB)
     }
+}
+
+/// Ranges of at most `step` bytes that join up to `size`.
+fn ranges(size: u64, step: u64) -> impl Iterator<Item = (u64, u64)> {
+    (0..size.div_ceil(step)).map(move |n| (n * step, size.min((n + 1) * step)))
 }
 
 impl S3Objects {
@@ -109,7 +127,9 @@ impl S3Objects {
             let body = self.fetch(source, None).await?;
             declared.check_size(body.len() as u64)?;
             declared.check_digest(Sha256(sha2::Sha256::digest(&body).into()))?;
-            return self.put(key, body, declared.sha256).await;
+            return self
+                .put(&self.place.bucket, key, body, declared.sha256)
+                .await;
         }
         self.transfer(key, source, declared).await
     }
@@ -147,15 +167,13 @@ impl S3Objects {
         let answer = self
             .client
             .copy_object()
-            .copy_source(format!(
-                "{bucket}/{}?versionId={}",
-                percent_encoded(from),
-                percent_encoded(version)
-            ))
+            .copy_source(copy_source([bucket, from, version]))
             .bucket(&self.place.bucket)
             .key(key)
             .checksum_algorithm(ChecksumAlgorithm::Sha256)
             .metadata_directive(MetadataDirective::Replace)
+            // Copying tags would need rights on the tags of sources.
+            .tagging_directive(TaggingDirective::Replace)
             .metadata(DIGEST, declared.sha256.to_hex())
             .send()
             .await
@@ -178,7 +196,8 @@ impl S3Objects {
         Ok(false)
     }
 
-    /// Copies part by part, hashing the whole in order; completes only what was declared.
+    /// Has S3 copy part by part, and hashes the whole meanwhile; completes only what was
+    /// declared.
     async fn transfer(
         &self,
         key: &str,
@@ -200,10 +219,22 @@ impl S3Objects {
                 "CreateMultipartUpload gave no id".to_owned(),
             ));
         };
-        let parts = self.parts(key, upload, source, declared).await;
-        let done = match parts {
-            Ok(parts) => self.complete(key, upload, parts).await,
-            Err(error) => Err(error),
+        let both = try_join(
+            self.copy_parts(key, upload, source, declared),
+            self.check_bytes(source, declared),
+        );
+        let done = match tokio::time::timeout(MAX_TIME, both).await {
+            Ok(Ok((parts, ()))) => self.complete(key, upload, parts).await,
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(ObjectError::Unavailable(format!(
+                "s3://{}/{}: expected {} bytes read and copied within {} s, found them still \
+                 under way; split the artifact, or upload it with a SHA-256 of the whole (up \
+                 to 5 GiB)",
+                source[0],
+                source[1],
+                declared.size.0,
+                MAX_TIME.as_secs()
+            ))),
         };
         if done.is_err() {
             // What stays is ended by the bucket's lifecycle.
@@ -222,72 +253,71 @@ impl S3Objects {
         done
     }
 
-    async fn parts(
+    /// The parts of the copy, by number.
+    async fn copy_parts(
         &self,
         key: &str,
         upload: &str,
         source: [&str; 3],
         declared: Declared,
     ) -> Result<Vec<CompletedPart>, ObjectError> {
-        let mut fetched = stream::iter(declared.parts())
-            .map(|range| self.fetch(source, Some(range)))
-            .buffered(PARTS_AT_ONCE);
-        let mut digest = sha2::Sha256::new();
-        let mut sending = FuturesUnordered::new();
-        let mut sent = Vec::new();
-        let mut number = 0;
-        while let Some(body) = fetched.try_next().await? {
-            number += 1;
-            // Some milliseconds a part, on a thread that may take them.
-            let hashed = tokio::task::spawn_blocking({
-                let body = body.clone();
-                move || {
-                    digest.update(&body);
-                    digest
-                }
-            });
-            digest = hashed
-                .await
-                .map_err(|_| ObjectError::Unavailable("the process is closing".to_owned()))?;
-            if sending.len() >= PARTS_AT_ONCE
-                && let Some(part) = sending.next().await
-            {
-                sent.push(part?);
-            }
-            sending.push(self.send(key, upload, number, body));
-        }
-        while let Some(part) = sending.next().await {
-            sent.push(part?);
-        }
-        declared.check_digest(Sha256(digest.finalize().into()))?;
-        sent.sort_unstable_by_key(CompletedPart::part_number);
-        Ok(sent)
+        stream::iter((1..).zip(declared.parts()))
+            .map(|(number, range)| self.copy_part(key, upload, number, source, range))
+            .buffered(COPIES_AT_ONCE)
+            .try_collect()
+            .await
     }
 
-    async fn send(
+    async fn copy_part(
         &self,
         key: &str,
         upload: &str,
         number: i32,
-        body: bytes::Bytes,
+        source: [&str; 3],
+        (from, to): (u64, u64),
     ) -> Result<CompletedPart, ObjectError> {
+        let [bucket, name, version] = source;
         let answer = self
             .client
-            .upload_part()
+            .upload_part_copy()
             .bucket(&self.place.bucket)
             .key(key)
             .upload_id(upload)
             .part_number(number)
-            .checksum_algorithm(ChecksumAlgorithm::Sha256)
-            .body(body.into())
+            .copy_source(copy_source(source))
+            .copy_source_range(format!("bytes={from}-{}", to - 1))
             .send()
             .await
-            .map_err(|error| self.own(&error, key))?;
+            .map_err(|error| explain(&error, bucket, name, Some(version)))?;
+        let Some(part) = answer.copy_part_result else {
+            return Err(ObjectError::Unavailable(
+                "UploadPartCopy gave no part".to_owned(),
+            ));
+        };
         Ok(CompletedPart::builder()
             .part_number(number)
-            .set_e_tag(answer.e_tag)
-            .set_checksum_sha256(answer.checksum_sha256)
+            .set_e_tag(part.e_tag)
+            .set_checksum_sha256(part.checksum_sha256)
             .build())
+    }
+
+    /// Reads a version once, in order, and compares its digest.
+    async fn check_bytes(&self, source: [&str; 3], declared: Declared) -> Result<(), ObjectError> {
+        let mut fetched = stream::iter(declared.pieces())
+            .map(|range| self.fetch(source, Some(range)))
+            .buffered(READS_AT_ONCE);
+        let mut digest = sha2::Sha256::new();
+        while let Some(body) = fetched.try_next().await? {
+            // Some milliseconds a piece, on a thread that may take them.
+            let hashed = tokio::task::spawn_blocking(move || {
+                digest.update(&body);
+                digest
+            });
+            digest = hashed
+                .await
+                .map_err(|_| ObjectError::Unavailable("the process is closing".to_owned()))?;
+        }
+        declared.check_digest(Sha256(digest.finalize().into()))
     }
 
     async fn complete(
@@ -362,6 +392,15 @@ impl S3Objects {
     }
 }
 
+/// A version as `x-amz-copy-source` names it.
+fn copy_source([bucket, key, version]: [&str; 3]) -> String {
+    format!(
+        "{bucket}/{}?versionId={}",
+        percent_encoded(key),
+        percent_encoded(version)
+    )
+}
+
 /// As `x-amz-copy-source` wants it: all but letters, digits, `-._~` and `/` in hexadecimal.
 fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
@@ -386,6 +425,14 @@ mod tests {
         }
     }
 
+    fn joined(ranges: &[(u64, u64)], size: u64) {
+        assert_eq!((ranges[0].0, ranges[ranges.len() - 1].1), (0, size));
+        assert!(
+            ranges.windows(2).all(|pair| pair[0].1 == pair[1].0),
+            "{size}"
+        );
+    }
+
     #[test]
     fn parts_join_up_and_are_never_too_many_or_too_small() {
         for size in [
@@ -398,16 +445,19 @@ mod tests {
         ] {
             let parts: Vec<_> = declared(size).parts().collect();
             assert!(parts.len() as u64 <= MAX_PARTS, "{size}");
-            assert_eq!((parts[0].0, parts[parts.len() - 1].1), (0, size));
-            assert!(
-                parts.windows(2).all(|pair| pair[0].1 == pair[1].0),
-                "{size}"
-            );
             let full = &parts[..parts.len() - 1];
             assert!(
                 full.iter().all(|(from, to)| to - from >= PART_BYTES),
                 "{size}"
             );
+            assert!(
+                parts.iter().all(|(from, to)| to - from <= 5 << 30),
+                "{size}"
+            );
+            joined(&parts, size);
+            if size <= 5 << 30 {
+                joined(&declared(size).pieces().collect::<Vec<_>>(), size);
+            }
             assert!(declared(size).memory() <= MEMORY_MIB, "{size}");
         }
         assert_eq!(declared(0).parts().count(), 0);
