@@ -8,6 +8,8 @@ mod resolvers;
 mod s3;
 mod setup;
 
+mod policies;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -200,6 +202,7 @@ fn watch_inventory(router: Router) -> (Router, watch::Receiver<bool>) {
 /// As [`up`].
 pub(crate) async fn start(data_dir: &Path, setup: &Setup) -> Result<Running, Failure> {
     let names = Names::of(setup)?;
+    let authority = policies::load(setup.policies.as_deref())?;
     let listener = TcpListener::bind(setup.listen).await.map_err(|error| {
         Failure::Usage(format!(
             "--listen: expected {} to be free: {error}",
@@ -231,7 +234,7 @@ pub(crate) async fn start(data_dir: &Path, setup: &Setup) -> Result<Running, Fai
         files::write_agent_config(&data_dir, &agent_config(&data_dir, setup, &names, &url)?)?;
     files::write(&data_dir.join(URL_FILE), url.as_bytes())?;
     let api = Api {
-        control: stack.control.clone(),
+        control: stack.control.clone().with_authority(authority),
         tokens: Arc::new(tokens),
         runs: Arc::new(Histories(stack.runner.clone())),
         clock: Arc::new(SystemClock),

@@ -31,6 +31,10 @@ pub(crate) struct UpArgs {
     /// A directory that artifacts may come from, may be given several times
     #[arg(long, value_name = "DIR")]
     pub(crate) allow_root: Vec<PathBuf>,
+    /// Cedar policies that say who may do what, instead of the built-in ones; with + before the
+    /// path, beside them [default: built-in]
+    #[arg(long, value_name = "[+]FILE|built-in")]
+    pub(crate) policies: Option<String>,
     /// Drives of the simulated library [default: 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) drives: Option<u16>,
@@ -114,6 +118,8 @@ fn timing(text: &str) -> Result<Timing, String> {
 pub(crate) struct Setup {
     pub(crate) listen: SocketAddr,
     pub(crate) allow_root: Vec<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) policies: Option<String>,
     pub(crate) drives: u16,
     pub(crate) slots: u16,
     pub(crate) capacity: Size,
@@ -134,6 +140,7 @@ impl Default for Setup {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7400)),
             allow_root: Vec::new(),
+            policies: None,
             drives: 2,
             slots: 24,
             capacity: Size(18_000_000_000_000),
@@ -170,6 +177,9 @@ impl Setup {
                     root.display()
                 ))
             })?;
+        }
+        if let Some(told) = args.policies {
+            self.policies = super::policies::setting(&told)?;
         }
         self.drives = args.drives.unwrap_or(self.drives);
         self.slots = args.slots.unwrap_or(self.slots);

@@ -110,7 +110,7 @@ pub enum TokenError {
 
 /// The tokens of an installation.
 pub trait TokenStore: Send + Sync {
-    /// Who the bearer of this token is.
+    /// Who the bearer of this token is, named after the token.
     fn authenticate(&self, token: &str) -> Option<Principal>;
 
     /// Makes a token.
@@ -231,7 +231,7 @@ impl TokenStore for FileTokens {
         let digest = Sha256(sha2::Sha256::digest(token.as_bytes()).into());
         let kept = self.kept.read();
         let found = kept.values().find(|kept| kept.sha256 == digest)?;
-        Some(found.info.scope.principal())
+        Some(found.info.scope.principal().named(&found.info.name))
     }
 
     fn create(&self, name: &str, scope: Scope, now: Timestamp) -> Result<Secret, TokenError> {
@@ -303,7 +303,7 @@ mod tests {
         let again = FileTokens::open(&path).unwrap();
         assert_eq!(
             again.authenticate(secret.expose()),
-            Some(Principal::Services(services))
+            Some(Principal::Services(services).named("ci"))
         );
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(!text.contains(secret.expose()));

@@ -122,7 +122,7 @@ type Proven = Option<Extension<Caller>>;
 /// Who asks: the caller that was proven already, or the bearer of the request's token.
 fn authenticate(api: &Api, proven: Proven, headers: &HeaderMap) -> Result<Principal, Refusal> {
     if let Some(Extension(caller)) = proven {
-        return Ok(caller.principal);
+        return Ok(caller.principal.named(caller.id));
     }
     let refused = |found: &str| {
         Refusal::new(

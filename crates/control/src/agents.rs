@@ -15,6 +15,7 @@ use model::{
 };
 use serde_json::json;
 
+use crate::authority::{Action, Resource};
 use crate::catalogue::{Answer, TRIES, Tx, lost_race};
 use crate::ports::{Index, SortKeys};
 use crate::records::{AgentRecord, LibraryRecord, OpenCode, UsedCode, VolumeLease};
@@ -46,7 +47,7 @@ impl Control {
     /// keys are replaced when the code is used) or revoked.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators; `NotFound` for a library that does not exist;
+    /// `Forbidden`; `NotFound` for a library that does not exist;
     /// `Busy` with [`MAX_AGENTS`] agents.
     pub async fn issue_enrolment_code(
         &self,
@@ -54,7 +55,7 @@ impl Control {
         agent: &AgentId,
         library: &LibraryId,
     ) -> Answer<EnrolmentCode> {
-        who.operator()?;
+        self.authorize(who, Action::EnrolAgent, Resource::Agent(agent))?;
         self.check_library(library).await?;
         let mut random = [0; CODE_BYTES];
         self.ports.randomness.fill(&mut random);
@@ -140,7 +141,7 @@ impl Control {
     /// where it was revoked.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators; `NotFound` for a library that does not exist;
+    /// `Forbidden`; `NotFound` for a library that does not exist;
     /// `Busy` with [`MAX_AGENTS`] agents.
     pub async fn register_agent(
         &self,
@@ -149,7 +150,7 @@ impl Control {
         library: &LibraryId,
         key: AgentKey,
     ) -> Answer<Agent> {
-        who.operator()?;
+        self.authorize(who, Action::EnrolAgent, Resource::Agent(agent))?;
         self.check_library(library).await?;
         let record = self
             .change_agent(agent, |record, now| {
@@ -223,9 +224,9 @@ impl Control {
     /// Takes an agent's right to speak. What it was doing ends when its lease runs out.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators; `NotFound`.
+    /// `Forbidden`; `NotFound`.
     pub async fn revoke_agent(&self, who: &Principal, agent: &AgentId) -> Answer<Agent> {
-        who.operator()?;
+        self.authorize(who, Action::RevokeAgent, Resource::Agent(agent))?;
         let record = self
             .change_agent(agent, |record, now| {
                 let Some(record) = record else {
@@ -248,9 +249,9 @@ impl Control {
     /// All agents, by name.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators; `Transient`.
+    /// `Forbidden`; `Transient`.
     pub async fn agents(&self, who: &Principal) -> Answer<Vec<Agent>> {
-        who.operator()?;
+        self.authorize(who, Action::ViewAgent, Resource::Installation)?;
         let found = self.agent_records().await?;
         Ok(found.into_iter().map(|record| record.agent).collect())
     }

@@ -3,6 +3,7 @@
 use futures::stream::{self, StreamExt, TryStreamExt};
 use model::{Code, DecisionId, DecisionRecord, Refusal, canonical_json};
 
+use crate::authority::{Action, Resource};
 use crate::catalogue::{Answer, READS_AT_ONCE, Tx, later, millis, query};
 use crate::ports::{Condition, Cursor, Index, SortKeys};
 use crate::records::{DecisionItem, InputItem, KEEP_DECISIONS_SECONDS, ShadowItem};
@@ -17,14 +18,14 @@ impl Control {
     /// kept for 92 days; the ledger's leaves of them for ever.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators.
+    /// `Forbidden`.
     pub async fn decisions(
         &self,
         who: &Principal,
         limit: u32,
         after: Option<Cursor>,
     ) -> Answer<(Vec<DecisionRecord>, Option<Cursor>)> {
-        who.operator()?;
+        self.authorize(who, Action::ViewDecision, Resource::Installation)?;
         let mut question = query(
             Index::Gsi2,
             keys::DECISIONS.to_owned(),
@@ -46,13 +47,13 @@ impl Control {
     /// enough to make it again.
     ///
     /// # Errors
-    /// `NotFound`; `Forbidden` for others than operators: the set tells of other services.
+    /// `NotFound`; `Forbidden`: the set tells of other services.
     pub async fn decision(
         &self,
         who: &Principal,
         id: DecisionId,
     ) -> Answer<(DecisionRecord, String)> {
-        who.operator()?;
+        self.authorize(who, Action::ViewDecision, Resource::Installation)?;
         let missing = || Refusal::new(Code::NotFound, format!("no decision {id}"));
         let input = self
             .get::<InputItem>(&keys::decision_input(id))

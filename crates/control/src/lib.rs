@@ -48,6 +48,7 @@
 
 mod agent;
 mod agents;
+pub mod authority;
 mod books;
 mod catalogue;
 mod checks;
@@ -65,6 +66,7 @@ pub mod patience;
 mod phases;
 mod place;
 pub mod ports;
+mod principal;
 mod query;
 mod records;
 mod register;
@@ -80,7 +82,7 @@ mod views;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ServiceName, Sha256};
+use model::Sha256;
 use ports::Ports;
 use tokio::sync::Notify;
 
@@ -91,27 +93,9 @@ pub use once::{Attempt, Begun, Order};
 pub use outbox::Effect;
 pub use parse::parse_submission;
 pub use place::{reserve_estimate, room_for_content};
+pub use principal::{Named, Principal};
 pub use stream::{Leaf, News};
 pub use views::{CheckpointView, ListCheckpoints, RestoreState, RestoreView};
-
-/// Who asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Principal {
-    /// May do everything.
-    Operator,
-    /// May act for these services.
-    Services(Vec<ServiceName>),
-}
-
-impl Principal {
-    /// True where the caller may act for the service.
-    pub fn may_act_for(&self, service: &ServiceName) -> bool {
-        match self {
-            Self::Operator => true,
-            Self::Services(services) => services.contains(service),
-        }
-    }
-}
 
 /// The functions that the state machine invokes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -151,6 +135,7 @@ impl Default for Settings {
 pub struct Control {
     ports: Ports,
     settings: Settings,
+    authority: Arc<dyn authority::Authority>,
     bell: Arc<Notify>,
     combined: Arc<books::Combined>,
 }
@@ -161,11 +146,12 @@ impl Control {
         Self::with(ports, Settings::default())
     }
 
-    /// A control plane with these settings.
+    /// A control plane with these settings, under the native rule of who may do what.
     pub fn with(ports: Ports, settings: Settings) -> Self {
         Self {
             ports,
             settings,
+            authority: Arc::new(authority::Native),
             bell: Arc::new(Notify::new()),
             combined: Arc::default(),
         }

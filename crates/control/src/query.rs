@@ -7,6 +7,7 @@ use model::{
 };
 use serde_json::json;
 
+use crate::authority::{Action, Resource};
 use crate::catalogue::{Answer, READS_AT_ONCE, Seen, TRIES, Tx, lost_race, query};
 use crate::conflict::is_settled;
 use crate::finish::cancelled;
@@ -21,13 +22,16 @@ impl Control {
     /// # Errors
     /// `NotFound`, `Forbidden`.
     pub async fn checkpoint(&self, who: &Principal, id: CheckpointId) -> Answer<CheckpointView> {
-        let record = self.checkpoint_record(who, id).await?;
+        let record = self
+            .checkpoint_record(who, Action::ViewCheckpoint, id)
+            .await?;
         self.view(record).await
     }
 
     pub(crate) async fn checkpoint_record(
         &self,
         who: &Principal,
+        action: Action,
         id: CheckpointId,
     ) -> Answer<CheckpointRecord> {
         let seen = self
@@ -39,7 +43,7 @@ impl Control {
                     format!("expected a checkpoint {id}, found none"),
                 )
             })?;
-        who.service(&seen.value.checkpoint.service)?;
+        self.authorize(who, action, resource(&seen.value.checkpoint))?;
         Ok(seen.value)
     }
 
@@ -51,9 +55,10 @@ impl Control {
     /// A group and its checkpoints, in the order of the members.
     ///
     /// # Errors
-    /// `NotFound`, `Forbidden` where one of its services is not the caller's.
+    /// `NotFound`, `Forbidden` where the caller may not see one of its members.
     pub async fn group(&self, who: &Principal, id: GroupId) -> Answer<(Group, Vec<Checkpoint>)> {
-        let record = self.own_group(who, id).await?.value;
+        let seen = self.own_group(who, Action::ViewCheckpoint, id).await?;
+        let record = seen.value;
         let checkpoints = record
             .members
             .into_iter()
@@ -62,31 +67,37 @@ impl Control {
         Ok((record.group, checkpoints))
     }
 
-    async fn own_group(&self, who: &Principal, id: GroupId) -> Answer<Seen<GroupRecord>> {
+    /// A group whose every member the caller may do this to.
+    async fn own_group(
+        &self,
+        who: &Principal,
+        action: Action,
+        id: GroupId,
+    ) -> Answer<Seen<GroupRecord>> {
         let seen = self.group_record(id).await?;
         for member in &seen.value.members {
-            who.service(&member.checkpoint.service)?;
+            self.authorize(who, action, resource(&member.checkpoint))?;
         }
         Ok(seen)
     }
 
-    /// Checkpoints, newest first, and where to go on. A caller with scopes sees those of
-    /// its services.
+    /// Checkpoints, newest first, and where to go on. A caller who may not list all sees
+    /// those of its services. What it may not see is left out, so that a page may be short.
     ///
     /// # Errors
-    /// `Forbidden` for a service that is not the caller's.
+    /// `Forbidden` for a service that the caller may not list.
     pub async fn list_checkpoints(
         &self,
         who: &Principal,
         list: ListCheckpoints,
     ) -> Answer<(Vec<CheckpointView>, Option<Cursor>)> {
         let limit = list.limit.clamp(1, 200);
-        let (records, next) = match (&list.service, who) {
-            (Some(service), _) => {
-                who.service(service)?;
+        let (mut records, next) = match &list.service {
+            Some(service) => {
+                self.authorize(who, Action::ListCheckpoints, Resource::Service(service))?;
                 self.newest_of(service, limit, list.after).await?
             }
-            (None, Principal::Operator) => {
+            None if self.permits(who, Action::ListCheckpoints, Resource::Installation) => {
                 let mut question = query(
                     Index::Gsi2,
                     keys::CHECKPOINTS.to_owned(),
@@ -97,10 +108,18 @@ impl Control {
                 question.after = list.after;
                 self.page::<CheckpointRecord>(question).await?
             }
-            (None, Principal::Services(services)) => {
-                self.newest_of_all(services, limit, list.after).await?
+            None => {
+                self.newest_of_all(who.services(), limit, list.after)
+                    .await?
             }
         };
+        records.retain(|seen| {
+            self.permits(
+                who,
+                Action::ViewCheckpoint,
+                resource(&seen.value.checkpoint),
+            )
+        });
         let views = stream::iter(records)
             .map(|seen| self.view(seen.value))
             .buffered(READS_AT_ONCE)
@@ -169,7 +188,8 @@ impl Control {
     /// # Errors
     /// `NotFound`, `Forbidden`.
     pub async fn artifacts(&self, who: &Principal, id: CheckpointId) -> Answer<Vec<Artifact>> {
-        self.checkpoint_record(who, id).await?;
+        self.checkpoint_record(who, Action::ViewCheckpoint, id)
+            .await?;
         self.manifest(id).await
     }
 
@@ -179,12 +199,13 @@ impl Control {
     /// # Errors
     /// `NotFound`, `Forbidden`; `Conflict` once it is claimed, or final in another way.
     pub async fn cancel(&self, who: &Principal, id: GroupId) -> Answer<()> {
-        let refusal = match who {
-            Principal::Operator => cancelled("an operator"),
-            Principal::Services(_) => cancelled("the submitter"),
-        };
+        let refusal = cancelled(if who.is_operator() {
+            "an operator"
+        } else {
+            "the submitter"
+        });
         for _ in 0..TRIES {
-            let seen = self.own_group(who, id).await?;
+            let seen = self.own_group(who, Action::CancelCheckpoint, id).await?;
             let state = seen.value.group.lifecycle.state().clone();
             match &state {
                 State::Rejected { refusal } | State::Failed { refusal }
@@ -216,12 +237,10 @@ impl Control {
     /// Decides a parked group: go on, placed anew, or give up.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators; `NotFound`; `Conflict` where the group is
-    /// not parked.
+    /// `NotFound`; `Forbidden`; `Conflict` where the group is not parked.
     pub async fn decide_parked(&self, who: &Principal, id: GroupId, resume: bool) -> Answer<()> {
-        who.operator()?;
         for _ in 0..TRIES {
-            let seen = self.group_record(id).await?;
+            let seen = self.own_group(who, Action::DecideParked, id).await?;
             let mut record = seen.value;
             let step = record.step.take();
             let Some(step) = step.filter(|step| step.kind == StepKind::Park) else {
@@ -259,6 +278,14 @@ impl Control {
             }
         }
         Err(Refusal::new(Code::Conflict, "others were faster each time"))
+    }
+}
+
+/// A checkpoint as what something is done to.
+fn resource(checkpoint: &Checkpoint) -> Resource<'_> {
+    Resource::Checkpoint {
+        id: checkpoint.id,
+        service: &checkpoint.service,
     }
 }
 

@@ -7,6 +7,7 @@ use model::{
     ServiceName, Volume,
 };
 
+use crate::authority::{Action, Resource};
 use crate::catalogue::{Answer, TRIES, Tx, from_item, lost_race, query};
 use crate::ports::{Cursor, Index, Item, MAX_WRITES, SortKeys};
 use crate::records::{
@@ -14,36 +15,21 @@ use crate::records::{
 };
 use crate::{Control, Principal, keys};
 
-impl Principal {
-    pub(crate) fn operator(&self) -> Answer<()> {
-        match self {
-            Self::Operator => Ok(()),
-            Self::Services(_) => Err(Refusal::new(
-                Code::Forbidden,
-                "expected an operator's token, found one scoped to services",
-            )),
-        }
-    }
-
-    pub(crate) fn service(&self, service: &ServiceName) -> Answer<()> {
-        if self.may_act_for(service) {
-            return Ok(());
-        }
-        Err(Refusal::new(
-            Code::Forbidden,
-            format!("expected a token scoped to {service}, found one for other services"),
-        ))
-    }
-}
-
 impl Control {
     /// Registers services, or changes them.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators; `NotFound` for a pool that does not exist;
+    /// `Forbidden`; `NotFound` for a pool that does not exist;
     /// `InvalidRequest` for a service without retention class or with a key that is none.
     pub async fn register_services(&self, who: &Principal, services: Vec<Service>) -> Answer<()> {
-        who.operator()?;
+        for (n, service) in services.iter().enumerate() {
+            let on = Resource::Service(&service.name);
+            let actions = [Action::RegisterService, Action::FreezeService];
+            for action in actions.into_iter().take(1 + usize::from(service.frozen)) {
+                self.authorize(who, action, on)
+                    .map_err(|refusal| refusal.at(format!("services[{n}].name")))?;
+            }
+        }
         let mut pools = BTreeMap::new();
         for (n, service) in services.iter().enumerate() {
             if service.retention.is_empty() {
@@ -85,14 +71,14 @@ impl Control {
     /// # Errors
     /// `Forbidden`, `NotFound`.
     pub async fn service(&self, who: &Principal, name: &ServiceName) -> Answer<Service> {
-        who.service(name)?;
+        self.authorize(who, Action::ViewService, Resource::Service(name))?;
         let seen = self.get::<Service>(&keys::service(name)).await?;
         seen.map(|seen| seen.value)
             .ok_or_else(|| Refusal::new(Code::NotFound, format!("no service {name}")))
     }
 
-    /// Services by name, at most `limit` (1 to 1,000), and where to go on. A caller with
-    /// scopes sees those of its scopes, all at once.
+    /// Services by name, at most `limit` (1 to 1,000), and where to go on. A caller
+    /// who may not list all sees its own, all at once.
     ///
     /// # Errors
     /// `Transient` where the catalogue could not be asked.
@@ -102,14 +88,15 @@ impl Control {
         limit: u32,
         after: Option<Cursor>,
     ) -> Answer<(Vec<Service>, Option<Cursor>)> {
-        if let Principal::Services(names) = who {
+        let visible = |service: &Service| {
+            self.permits(who, Action::ViewService, Resource::Service(&service.name))
+        };
+        if !self.permits(who, Action::ListServices, Resource::Installation) {
             let found = self
-                .get_all::<Service>(names.iter().map(keys::service).collect())
+                .get_all::<Service>(who.services().iter().map(keys::service).collect())
                 .await?;
-            return Ok((
-                found.into_iter().flatten().map(|seen| seen.value).collect(),
-                None,
-            ));
+            let own = found.into_iter().flatten().map(|seen| seen.value);
+            return Ok((own.filter(visible).collect(), None));
         }
         let mut question = query(
             Index::Gsi1,
@@ -119,18 +106,19 @@ impl Control {
         );
         question.after = after;
         let (found, next) = self.page::<Service>(question).await?;
-        Ok((found.into_iter().map(|seen| seen.value).collect(), next))
+        let found = found.into_iter().map(|seen| seen.value);
+        Ok((found.filter(visible).collect(), next))
     }
 
     /// Creates a pool, or changes it. The first pool of a library is where new cartridges
     /// go.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators; `InvalidRequest` for other than one copy
+    /// `Forbidden`; `InvalidRequest` for other than one copy
     /// (more are not written yet), for no write drive, or where the library of an
     /// existing pool would change.
     pub async fn put_pool(&self, who: &Principal, pool: Pool) -> Answer<()> {
-        who.operator()?;
+        self.authorize(who, Action::PutPool, Resource::Pool(&pool.name))?;
         if pool.copies != 1 {
             return Err(Refusal::new(
                 Code::InvalidRequest,
@@ -182,9 +170,9 @@ impl Control {
     /// One pool.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators; `NotFound`.
+    /// `Forbidden`; `NotFound`.
     pub async fn pool(&self, who: &Principal, name: &PoolName) -> Answer<Pool> {
-        who.operator()?;
+        self.authorize(who, Action::ViewPool, Resource::Pool(name))?;
         self.pool_record(name).await
     }
 
@@ -197,9 +185,9 @@ impl Control {
     /// The volumes of a library, by barcode.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators.
+    /// `Forbidden`.
     pub async fn volumes(&self, who: &Principal, library: &LibraryId) -> Answer<Vec<Volume>> {
-        who.operator()?;
+        self.authorize(who, Action::ViewVolume, Resource::Library(library))?;
         let items = self.all(Index::Gsi1, keys::volumes_of(library)).await?;
         volumes(items)
     }
@@ -207,9 +195,9 @@ impl Control {
     /// One volume.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators; `NotFound`.
+    /// `Forbidden`; `NotFound`.
     pub async fn volume(&self, who: &Principal, barcode: &Barcode) -> Answer<Volume> {
-        who.operator()?;
+        self.authorize(who, Action::ViewVolume, Resource::Volume(barcode))?;
         let items = self.all(Index::Main, keys::volume_pk(barcode)).await?;
         volumes(items)?
             .pop()
@@ -219,9 +207,9 @@ impl Control {
     /// The drives of a library, by serial number.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators.
+    /// `Forbidden`.
     pub async fn drives(&self, who: &Principal, library: &LibraryId) -> Answer<Vec<Drive>> {
-        who.operator()?;
+        self.authorize(who, Action::ViewDrive, Resource::Library(library))?;
         let (drives, _) = self.drives_of(library).await?;
         Ok(drives
             .into_iter()
@@ -238,14 +226,14 @@ impl Control {
     /// Puts a drive into service again that faults in a row had taken down for good.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators; `NotFound`.
+    /// `Forbidden`; `NotFound`.
     pub async fn reset_drive(
         &self,
         who: &Principal,
         library: &LibraryId,
         serial: &DriveSerial,
     ) -> Answer<()> {
-        who.operator()?;
+        self.authorize(who, Action::ResetDrive, Resource::Library(library))?;
         for _ in 0..TRIES {
             let seen = self
                 .get::<DriveMeta>(&keys::drive(library, serial))

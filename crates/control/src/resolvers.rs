@@ -4,6 +4,7 @@ mod bindings;
 
 use model::{Code, Limits, MAX_COMPONENT_BYTES, Refusal, Release, ReleaseRef, Scope, ServiceName};
 
+use crate::authority::{Action, Resource};
 use crate::catalogue::{Answer, Seen, TRIES, Tx, lost_race, query};
 use crate::ports::{Cursor, Index, SortKeys};
 use crate::records::{BindingRecord, LibraryRecord, ReleaseRecord};
@@ -20,7 +21,7 @@ impl Control {
     /// keeps its limits.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators; `InvalidRequest` for a name, a version or
+    /// `Forbidden`; `InvalidRequest` for a name, a version or
     /// limits out of bounds, naming the field; `VersionExists` where another component has
     /// the name and version; `ResolverInvalid` for what breaks the contract; `Transient`.
     pub async fn publish_resolver(
@@ -31,7 +32,7 @@ impl Control {
         component: Vec<u8>,
         limits: Limits,
     ) -> Answer<Release> {
-        who.operator()?;
+        self.authorize(who, Action::PublishResolver, Resource::Resolver(name))?;
         check_name(name)?;
         check_version(version)?;
         if let Some((field, cap)) = limits.beyond_cap() {
@@ -110,13 +111,14 @@ impl Control {
     /// go on.
     ///
     /// # Errors
-    /// `Transient` where the catalogue could not be asked.
+    /// `Forbidden`; `Transient` where the catalogue could not be asked.
     pub async fn releases(
         &self,
-        _who: &Principal,
+        who: &Principal,
         limit: u32,
         after: Option<Cursor>,
     ) -> Answer<(Vec<Release>, Option<Cursor>)> {
+        self.authorize(who, Action::ViewResolver, Resource::Installation)?;
         let mut question = query(
             Index::Gsi1,
             keys::RELEASES.to_owned(),
@@ -132,13 +134,14 @@ impl Control {
     /// One release; without a version the one published last that was not withdrawn.
     ///
     /// # Errors
-    /// `NotFound`.
+    /// `Forbidden`, `NotFound`.
     pub async fn release(
         &self,
-        _who: &Principal,
+        who: &Principal,
         name: &str,
         version: Option<&str>,
     ) -> Answer<Release> {
+        self.authorize(who, Action::ViewResolver, Resource::Resolver(name))?;
         Ok(self.release_record(name, version).await?.value.release)
     }
 
@@ -169,7 +172,7 @@ impl Control {
     /// Withdraws a release: it cannot be bound any more. Withdrawing it again is no error.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators; `NotFound`; `InvalidRequest` while something
+    /// `Forbidden`; `NotFound`; `InvalidRequest` while something
     /// is bound to it, naming what.
     pub async fn withdraw_release(
         &self,
@@ -177,7 +180,7 @@ impl Control {
         name: &str,
         version: &str,
     ) -> Answer<Release> {
-        who.operator()?;
+        self.authorize(who, Action::WithdrawResolver, Resource::Resolver(name))?;
         for _ in 0..TRIES {
             let seen = self.release_record(name, Some(version)).await?;
             let mut release = seen.value.release;

@@ -9,6 +9,7 @@ use model::{
 };
 use uuid::Uuid;
 
+use crate::authority::{Action, Resource};
 use crate::catalogue::{Answer, Tx};
 use crate::phases::ranges;
 use crate::ports::MAX_WRITES;
@@ -44,7 +45,7 @@ impl Control {
         id: CheckpointId,
         only: Vec<ArtifactName>,
     ) -> Answer<RestoreId> {
-        let found = self.committed(who, id).await?;
+        let found = self.committed(who, Action::Restore, id).await?;
         let artifacts = self.manifest(found.record.checkpoint.id).await?;
         let chosen = indices(&artifacts, &only)?;
         let ask = self.fresh(RestoreId::from_parts);
@@ -76,7 +77,7 @@ impl Control {
     /// # Errors
     /// As [`Control::restore`].
     pub async fn reverify(&self, who: &Principal, id: CheckpointId) -> Answer<RestoreId> {
-        let found = self.committed(who, id).await?;
+        let found = self.committed(who, Action::VerifyCheckpoint, id).await?;
         let ask = self.fresh(RestoreId::from_parts);
         let mut items = Vec::new();
         for (placement, part) in found.parts() {
@@ -100,10 +101,10 @@ impl Control {
     /// [`Control::scan_report`].
     ///
     /// # Errors
-    /// `Forbidden` for others than operators; `NotFound`; `BlankVolume` for a volume that
+    /// `Forbidden`; `NotFound`; `BlankVolume` for a volume that
     /// was never labelled; `VolumeMissing`.
     pub async fn scan_volume(&self, who: &Principal, barcode: &Barcode) -> Answer<RestoreId> {
-        who.operator()?;
+        self.authorize(who, Action::ScanVolume, Resource::Volume(barcode))?;
         let seen = self
             .get::<VolumeMeta>(&keys::volume(barcode))
             .await?
@@ -131,27 +132,27 @@ impl Control {
     /// # Errors
     /// `NotFound`; `Forbidden` for a request about another's checkpoint.
     pub async fn restore_view(&self, who: &Principal, id: RestoreId) -> Answer<RestoreView> {
-        let ask = self.own_ask(who, id).await?;
-        let done = ask.state == RestoreState::Done;
-        Ok(RestoreView {
-            id: ask.id,
-            checkpoint: ask.checkpoint.unwrap_or(CheckpointId(Uuid::nil())),
-            state: ask.state,
-            requested_at: ask.requested_at,
-            finished_at: ask.finished_at,
-            delivered: ask.deliver.filter(|_| done),
-            artifacts: ask.artifacts,
-            bytes: ask.bytes,
-        })
+        let ask = self.own_ask(who, Action::ViewRestore, id).await?;
+        Ok(shown(ask))
+    }
+
+    /// What was brought back, for who fetches it. [`RestoreView::delivered`] says where it
+    /// is, and may be an address that opens it to whoever has it.
+    ///
+    /// # Errors
+    /// `NotFound`; `Forbidden` for who may not fetch it.
+    pub async fn delivered(&self, who: &Principal, id: RestoreId) -> Answer<RestoreView> {
+        let ask = self.own_ask(who, Action::DownloadRestore, id).await?;
+        Ok(shown(ask))
     }
 
     /// The JSON report of a scan that is done.
     ///
     /// # Errors
-    /// `NotFound` where there is none (yet); `Forbidden` for others than operators.
+    /// `NotFound` where there is none (yet); `Forbidden`.
     pub async fn scan_report(&self, who: &Principal, id: RestoreId) -> Answer<String> {
-        who.operator()?;
-        let ask = self.own_ask(who, id).await?;
+        self.authorize(who, Action::ViewScan, Resource::Installation)?;
+        let ask = self.own_ask(who, Action::ViewRestore, id).await?;
         if ask.checkpoint.is_some() || ask.state != RestoreState::Done {
             return Err(Refusal::new(
                 Code::NotFound,
@@ -166,23 +167,30 @@ impl Control {
         String::from_utf8(body).map_err(|error| Refusal::new(Code::Internal, error.to_string()))
     }
 
-    async fn own_ask(&self, who: &Principal, id: RestoreId) -> Answer<AskRecord> {
+    async fn own_ask(&self, who: &Principal, action: Action, id: RestoreId) -> Answer<AskRecord> {
         let seen = self
             .get::<AskRecord>(&keys::ask(id))
             .await?
             .ok_or_else(|| Refusal::new(Code::NotFound, format!("no request {id}")))?;
-        match &seen.value.service {
-            Some(service) => who.service(service)?,
-            None => who.operator()?,
+        match (seen.value.checkpoint, &seen.value.service) {
+            (Some(id), Some(service)) => {
+                self.authorize(who, action, Resource::Checkpoint { id, service })?;
+            }
+            _ => self.authorize(who, Action::ViewScan, Resource::Installation)?,
         }
         Ok(seen.value)
     }
 
     /// The checkpoint itself, or what stands for it, if it is committed.
-    async fn committed(&self, who: &Principal, id: CheckpointId) -> Answer<Committed> {
+    async fn committed(
+        &self,
+        who: &Principal,
+        action: Action,
+        id: CheckpointId,
+    ) -> Answer<Committed> {
         let mut at = id;
         for _ in 0..LONGEST_CHAIN {
-            let record = self.checkpoint_record(who, at).await?;
+            let record = self.checkpoint_record(who, action, at).await?;
             let group = self.group_record(record.checkpoint.group).await?.value;
             let index = record.checkpoint.index as usize;
             let member =
@@ -293,6 +301,20 @@ impl Committed {
             let same = |part: &&Part| part.copy == placement.copy && part.part == placement.part;
             Some((placement, self.member.parts.iter().find(same)?))
         })
+    }
+}
+
+fn shown(ask: AskRecord) -> RestoreView {
+    let done = ask.state == RestoreState::Done;
+    RestoreView {
+        id: ask.id,
+        checkpoint: ask.checkpoint.unwrap_or(CheckpointId(Uuid::nil())),
+        state: ask.state,
+        requested_at: ask.requested_at,
+        finished_at: ask.finished_at,
+        delivered: ask.deliver.filter(|_| done),
+        artifacts: ask.artifacts,
+        bytes: ask.bytes,
     }
 }
 

@@ -8,6 +8,7 @@ use model::{
 };
 use serde_json::json;
 
+use crate::authority::{Action, Resource};
 use crate::catalogue::{Answer, READS_AT_ONCE, Seen, TRIES, Tx, later, lost_race};
 use crate::outbox::Effect;
 use crate::records::{CheckpointRecord, GroupRecord, IdempotencyRecord, MemberRecord};
@@ -32,7 +33,7 @@ impl Control {
         submission: Submission,
     ) -> Result<GroupOutcome, Vec<Refusal>> {
         let mut refusals = parse::limits(&submission);
-        refusals.extend(forbidden(who, &submission));
+        refusals.extend(self.forbidden(who, &submission));
         if !refusals.is_empty() {
             return Err(parse::cap(refusals));
         }
@@ -54,7 +55,7 @@ impl Control {
                 .await?;
             let now = self.now();
             if let Some(earlier) = earlier.as_ref().filter(|seen| seen.value.expires > now) {
-                return repeated(who, &earlier.value, payload);
+                return self.repeated(who, &earlier.value, payload);
             }
             let (group, members) = match stored.take() {
                 Some(prepared) => prepared,
@@ -170,10 +171,11 @@ impl Control {
             expected_members: submission.expected_members,
             idempotency: submission.idempotency_key.clone(),
             payload,
-            submitted_by: match who {
-                Principal::Operator => None,
-                Principal::Services(services) => Some(services.clone()),
-            },
+            // What was authorised at the door: check 2 holds the run to it.
+            submitted_by: (!who.is_operator()).then(|| {
+                let members = submission.members.iter();
+                members.map(|member| member.service.clone()).collect()
+            }),
             library: None,
             placement: 0,
             order: 0,
@@ -219,6 +221,40 @@ impl Control {
         self.transact(tx).await
     }
 
+    fn forbidden(&self, who: &Principal, submission: &Submission) -> Vec<Refusal> {
+        let members = submission.members.iter().enumerate();
+        members
+            .filter_map(|(m, member)| {
+                let on = Resource::Service(&member.service);
+                let refusal = self.authorize(who, Action::Submit, on).err()?;
+                Some(refusal.at(format!("members[{m}].service")))
+            })
+            .collect()
+    }
+
+    fn repeated(
+        &self,
+        who: &Principal,
+        earlier: &IdempotencyRecord,
+        payload: Sha256,
+    ) -> Answer<GroupOutcome> {
+        // Who may not submit the first one must not learn its ids either.
+        let mut services = earlier.services.iter();
+        let mine = services.all(|name| self.permits(who, Action::Submit, Resource::Service(name)));
+        if !mine || earlier.payload != payload {
+            return Err(Refusal::new(
+                Code::IdempotencyMismatch,
+                "expected the payload that the key was first used with, found another one",
+            )
+            .at("idempotency_key"));
+        }
+        Ok(GroupOutcome {
+            group: earlier.group,
+            checkpoints: earlier.checkpoints.clone(),
+            repeated: true,
+        })
+    }
+
     /// The artifact list of a checkpoint.
     pub(crate) async fn manifest(&self, id: CheckpointId) -> Answer<Vec<Artifact>> {
         let name = keys::manifest_document(id);
@@ -246,42 +282,6 @@ fn run_of(group: GroupId) -> RunId {
         .to_string()
         .parse()
         .expect("a UUID has 36 characters of 0-9 a-f -")
-}
-
-fn forbidden(who: &Principal, submission: &Submission) -> Vec<Refusal> {
-    submission
-        .members
-        .iter()
-        .enumerate()
-        .filter(|(_, member)| !who.may_act_for(&member.service))
-        .map(|(m, member)| {
-            Refusal::new(
-                Code::Forbidden,
-                format!(
-                    "expected a token scoped to {}, found one for other services",
-                    member.service
-                ),
-            )
-            .at(format!("members[{m}].service"))
-        })
-        .collect()
-}
-
-fn repeated(who: &Principal, earlier: &IdempotencyRecord, payload: Sha256) -> Answer<GroupOutcome> {
-    // Who may not see the first submission must not learn its ids either.
-    let mine = earlier.services.iter().all(|name| who.may_act_for(name));
-    if !mine || earlier.payload != payload {
-        return Err(Refusal::new(
-            Code::IdempotencyMismatch,
-            "expected the payload that the key was first used with, found another one",
-        )
-        .at("idempotency_key"));
-    }
-    Ok(GroupOutcome {
-        group: earlier.group,
-        checkpoints: earlier.checkpoints.clone(),
-        repeated: true,
-    })
 }
 
 /// The digest of everything but the key.

@@ -2,6 +2,7 @@
 
 use async_graphql::{Context, Error, Object, SimpleObject};
 use control::Principal;
+use control::authority::{Action, Resource};
 use model::{ArtifactName, CheckpointId, Code, GroupId, LibraryId, Refusal, RetentionClass};
 
 use super::checkpoint::{GroupNode, Restore};
@@ -42,17 +43,6 @@ pub(crate) struct NewToken {
 pub(crate) fn library(api: &Api, text: Option<String>) -> Result<LibraryId, Error> {
     text.as_deref()
         .map_or_else(|| Ok(api.library.clone()), |text| name(text, "library"))
-}
-
-/// Refuses everybody but operators.
-pub(crate) fn operator(who: &Principal) -> Result<(), Error> {
-    match who {
-        Principal::Operator => Ok(()),
-        Principal::Services(_) => Err(refused(Refusal::new(
-            Code::Forbidden,
-            "expected an operator's token, found one scoped to services",
-        ))),
-    }
 }
 
 /// The id of the group that was meant.
@@ -263,7 +253,10 @@ impl Mutation {
         scope: ScopeInput,
     ) -> Result<NewToken, Error> {
         let (api, who) = of(ctx)?;
-        operator(who)?;
+        let on = Resource::Token(&token);
+        api.control
+            .authorize(who, Action::CreateToken, on)
+            .or_refused()?;
         let invalid =
             |message: &str| refused(Refusal::new(Code::InvalidRequest, message).at("scope"));
         let scope = match scope {
@@ -418,7 +411,10 @@ impl Mutation {
         #[graphql(name = "name")] token: String,
     ) -> Result<bool, Error> {
         let (api, who) = of(ctx)?;
-        operator(who)?;
+        let on = Resource::Token(&token);
+        api.control
+            .authorize(who, Action::RevokeToken, on)
+            .or_refused()?;
         api.tokens
             .revoke(&token)
             .map_err(|error| token_refused(&error))?;

@@ -2,7 +2,8 @@
 
 use async_graphql::{Context, Error, Json, Object};
 use control::ListCheckpoints;
-use model::{CheckpointId, Code, DecisionId, GroupId, RestoreId};
+use control::authority::{Action, Resource};
+use model::{CheckpointId, DecisionId, GroupId, RestoreId};
 
 use super::checkpoint::{Checkpoint, GroupNode, Restore};
 use super::input::GroupTarget;
@@ -10,7 +11,7 @@ use super::library::{Drive, LedgerHead, Pool, Volume};
 use super::resolver::{Resolver, ResolverBinding, ResolverDecision};
 use super::service::{Service, Token};
 use super::{of, page};
-use crate::error::{OrRefused, name, refused};
+use crate::error::{OrRefused, name};
 use crate::limits;
 use crate::scalars::{Long, Sha256, Uuid};
 
@@ -189,7 +190,10 @@ impl Query {
 
     /// The head of the append-only ledger.
     async fn ledger_head(&self, ctx: &Context<'_>) -> Result<Option<LedgerHead>, Error> {
-        let (api, _) = of(ctx)?;
+        let (api, who) = of(ctx)?;
+        api.control
+            .authorize(who, Action::ViewLedgerHead, Resource::Installation)
+            .or_refused()?;
         let head = api.control.ledger_head().await.or_refused()?;
         let committed = api.control.checkpoints_committed().await.or_refused()?;
         Ok(Some(LedgerHead {
@@ -207,12 +211,9 @@ impl Query {
         #[graphql(desc = "How many, 1 to 1,000.", default = 100)] first: i32,
     ) -> Result<Option<Vec<String>>, Error> {
         let (api, who) = of(ctx)?;
-        if *who != control::Principal::Operator {
-            return Err(refused(model::Refusal::new(
-                Code::Forbidden,
-                "ledgerLeaves: expected an operator's token, found one scoped to services",
-            )));
-        }
+        api.control
+            .authorize(who, Action::ReadLedger, Resource::Installation)
+            .or_refused()?;
         let limit = page::size(Some(first), limits::MAX_LEAVES)?;
         Ok(Some(
             api.control
@@ -300,7 +301,9 @@ impl Query {
     /// All tokens, without their texts. For operators.
     async fn tokens(&self, ctx: &Context<'_>) -> Result<Option<Vec<Token>>, Error> {
         let (api, who) = of(ctx)?;
-        super::mutation::operator(who)?;
+        api.control
+            .authorize(who, Action::ViewToken, Resource::Installation)
+            .or_refused()?;
         Ok(Some(
             api.tokens.list().into_iter().map(Token::from).collect(),
         ))

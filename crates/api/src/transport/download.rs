@@ -62,7 +62,7 @@ async fn open(
     let name: ArtifactName = name.parse().map_err(|error: model::InvalidId| {
         Refusal::new(Code::InvalidArtifactName, error.to_string())
     })?;
-    let view = served.api.control.restore_view(who, id).await?;
+    let view = served.api.control.delivered(who, id).await?;
     match view.state {
         RestoreState::Done => {}
         RestoreState::Waiting => {

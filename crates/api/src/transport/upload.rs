@@ -6,6 +6,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use control::Principal;
+use control::authority::{Action, Resource};
 use model::{Code, Limits, MAX_COMPONENT_BYTES, Refusal, Release};
 use serde::Deserialize;
 
@@ -98,13 +99,11 @@ async fn publish(
     body: Body,
 ) -> Result<Release, No> {
     // Everything that needs no byte of the body comes first.
-    if *who != Principal::Operator {
-        let refusal = Refusal::new(
-            Code::Forbidden,
-            "expected an operator's token, found one scoped to services",
-        );
-        return Err((StatusCode::FORBIDDEN, refusal));
-    }
+    served
+        .api
+        .control
+        .authorize(who, Action::PublishResolver, Resource::Resolver(name))
+        .map_err(|refusal| (StatusCode::FORBIDDEN, refusal))?;
     let found = headers.get(header::CONTENT_TYPE);
     if found.map(HeaderValue::as_bytes) != Some(WASM.as_bytes()) {
         let refusal = invalid("Content-Type", format!("expected {WASM}, found {found:?}"));

@@ -1,10 +1,12 @@
 //! Callers that were proven before the request came here, as behind a JWT authorizer.
 
+use std::sync::Arc;
+
 use api::{Caller, NoTokens, Scope, TokenStore};
 use reqwest::{StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::support::{SUBMIT, Server, client, serve_to};
+use crate::support::{SUBMIT, Server, client, serve_to, serve_under};
 
 /// The answer to a question that comes with this `Authorization`, or with none.
 async fn ask(server: &Server, authorization: Option<&str>, query: &str, variables: Value) -> Value {
@@ -88,4 +90,40 @@ fn without_tokens_of_our_own_none_is_known_and_none_is_made() {
     assert!(NoTokens.create("a", Scope::Operator, now).is_err());
     assert!(NoTokens.revoke("a").is_err());
     assert_eq!(NoTokens.list(), []);
+}
+
+#[tokio::test]
+async fn policies_decide_for_proven_callers_and_a_refusal_names_the_policy() {
+    let policies = authz::Policies::beside(
+        "extra.cedar",
+        r#"@id("auditors-look") permit (
+               principal == Tapemark::User::"someone", action in Tapemark::Action::"View", resource);
+           @id("ledger-is-closed") forbid (
+               principal, action, resource == Tapemark::Service::"ledger");"#,
+    )
+    .unwrap();
+    let server = serve_under(
+        caller("service", Some("payments ledger")),
+        Arc::new(policies),
+    )
+    .await;
+    // Permitted by the new policy: the log of all services.
+    let leaves = ask(&server, None, "{ ledgerLeaves(from: 0) }", json!({})).await;
+    assert_eq!(leaves["data"]["ledgerLeaves"], json!([]), "{leaves}");
+    // Not permitted by any: an order.
+    let order = "mutation { revokeToken(name: \"payments\") }";
+    let refused = ask(&server, None, order, json!({})).await;
+    expect_test::expect![[r#"
+        RevokeToken on token "payments": expected a policy that permits it to someone (service), found none"#]]
+    .assert_eq(refused["errors"][0]["message"].as_str().unwrap());
+    // Forbidden, although the token is scoped to it.
+    let closed = json!({ "i": server.sample("ledger", "1", "k1") });
+    let refused = ask(&server, None, SUBMIT, closed).await;
+    let error = &refused["errors"][0];
+    assert_eq!(error["extensions"]["code"], "Tapemark.Forbidden");
+    assert_eq!(error["extensions"]["field"], "members[0].service");
+    expect_test::expect![
+        "Submit on service ledger: expected a policy that permits it to someone (service), found it forbidden by policy ledger-is-closed"
+    ]
+    .assert_eq(error["message"].as_str().unwrap());
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use api::{Api, Caller, FileTokens, RunHistory, Scope, TokenStore};
 use async_trait::async_trait;
+use control::authority::{Authority, Native};
 use control::testing::World;
 use model::{Bytes, Code, Refusal, RunId};
 use serde_json::{Value, json};
@@ -34,16 +35,24 @@ pub struct Server {
 /// Serves the API on a free port until the test ends: services `payments` and `ledger`, and
 /// two blank volumes of 1 GiB.
 pub async fn serve() -> Server {
-    serve_behind(|router| router).await
+    serve_behind(Arc::new(Native), |router| router).await
 }
 
 /// Serves the API behind something that has checked the token: every request is this
 /// caller's.
 pub async fn serve_to(caller: Caller) -> Server {
-    serve_behind(|router| router.layer(axum::Extension(caller))).await
+    serve_under(caller, Arc::new(Native)).await
 }
 
-async fn serve_behind(wrap: impl FnOnce(axum::Router) -> axum::Router) -> Server {
+/// The same, where this authority says who may do what.
+pub async fn serve_under(caller: Caller, authority: Arc<dyn Authority>) -> Server {
+    serve_behind(authority, |router| router.layer(axum::Extension(caller))).await
+}
+
+async fn serve_behind(
+    authority: Arc<dyn Authority>,
+    wrap: impl FnOnce(axum::Router) -> axum::Router,
+) -> Server {
     let world = World::new(7);
     let control = world
         .set_up(2, Bytes::gib(1), &["payments", "ledger"])
@@ -57,7 +66,7 @@ async fn serve_behind(wrap: impl FnOnce(axum::Router) -> axum::Router) -> Server
     let scoped = tokens.create("payments", services, now).unwrap();
     let api = Api {
         clock: world.ports().clock,
-        control,
+        control: control.with_authority(authority),
         tokens: Arc::new(tokens),
         runs: Arc::new(NoRuns),
         library: "lib".parse().unwrap(),

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use model::{Binding, Code, Refusal, ReleaseRef, Scope, Shadow};
 
 use super::invalid;
+use crate::authority::{Action, Resource};
 use crate::catalogue::{Answer, Seen, TRIES, Tx, lost_race};
 use crate::ports::{Condition, Index, SortKeys};
 use crate::records::{BindingRecord, ReleaseRecord};
@@ -18,7 +19,7 @@ impl Control {
     /// begin anew; a shadow stays.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators; `NotFound` for a scope or a release that does
+    /// `Forbidden`; `NotFound` for a scope or a release that does
     /// not exist; `InvalidRequest` for one that was withdrawn, or with 1,000 bindings.
     pub async fn bind_resolver(
         &self,
@@ -27,7 +28,7 @@ impl Control {
         name: &str,
         version: Option<&str>,
     ) -> Answer<Binding> {
-        who.operator()?;
+        self.authorize(who, Action::BindResolver, Resource::from(&scope))?;
         self.check_scope(&scope).await?;
         for _ in 0..TRIES {
             let release = self.bindable(name, version).await?;
@@ -83,9 +84,9 @@ impl Control {
     /// Lets a scope go: what is wider decides for it again, in the end the native policy.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators; `NotFound` where nothing is bound.
+    /// `Forbidden`; `NotFound` where nothing is bound.
     pub async fn unbind_resolver(&self, who: &Principal, scope: &Scope) -> Answer<()> {
-        who.operator()?;
+        self.authorize(who, Action::UnbindResolver, Resource::from(scope))?;
         for _ in 0..TRIES {
             let seen = self.binding_record(scope).await?;
             let mut tx = Tx::new();
@@ -102,7 +103,7 @@ impl Control {
     /// until `until`; what it decides is recorded and never applied.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators; `NotFound` where nothing is bound or there is
+    /// `Forbidden`; `NotFound` where nothing is bound or there is
     /// no such release; `InvalidRequest` for a percentage outside 1 to 100, an end in the
     /// past, a withdrawn release, or the live one itself.
     pub async fn shadow_resolver(
@@ -114,7 +115,7 @@ impl Control {
         percent: u8,
         until: Option<Timestamp>,
     ) -> Answer<Binding> {
-        who.operator()?;
+        self.authorize(who, Action::ShadowResolver, Resource::from(&scope))?;
         if !(1..=100).contains(&percent) {
             return Err(invalid(format!("expected 1 to 100, found {percent}")).at("percent"));
         }
@@ -158,10 +159,10 @@ impl Control {
     /// Ends a shadow.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators; `NotFound` where nothing is bound;
+    /// `Forbidden`; `NotFound` where nothing is bound;
     /// `InvalidRequest` where there is no shadow.
     pub async fn unshadow_resolver(&self, who: &Principal, scope: Scope) -> Answer<Binding> {
-        who.operator()?;
+        self.authorize(who, Action::UnshadowResolver, Resource::from(&scope))?;
         self.change_binding(&scope, |record, _| {
             record.binding.shadow.take().map(drop).ok_or_else(no_shadow)
         })
@@ -171,10 +172,10 @@ impl Control {
     /// Makes the shadow the live resolver, and the live one where rollback leads.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators; `NotFound` where nothing is bound;
+    /// `Forbidden`; `NotFound` where nothing is bound;
     /// `InvalidRequest` where there is no shadow.
     pub async fn promote_resolver(&self, who: &Principal, scope: Scope) -> Answer<Binding> {
-        who.operator()?;
+        self.authorize(who, Action::PromoteResolver, Resource::from(&scope))?;
         self.change_binding(&scope, |record, now| {
             let shadow = record.binding.shadow.take().ok_or_else(no_shadow)?;
             record.binding.previous = Some(record.binding.live.clone());
@@ -189,10 +190,10 @@ impl Control {
     /// before. A shadow stays, unless it is the one that is live again.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators; `NotFound` where nothing is bound;
+    /// `Forbidden`; `NotFound` where nothing is bound;
     /// `InvalidRequest` where there was none before, or it was withdrawn.
     pub async fn rollback_resolver(&self, who: &Principal, scope: Scope) -> Answer<Binding> {
-        who.operator()?;
+        self.authorize(who, Action::RollbackResolver, Resource::from(&scope))?;
         for _ in 0..TRIES {
             let seen = self.binding_record(&scope).await?;
             let mut record = seen.value;
@@ -226,9 +227,9 @@ impl Control {
     /// All bindings, by scope.
     ///
     /// # Errors
-    /// `Forbidden` for others than operators.
+    /// `Forbidden`.
     pub async fn bindings(&self, who: &Principal) -> Answer<Vec<Binding>> {
-        who.operator()?;
+        self.authorize(who, Action::ViewBinding, Resource::Installation)?;
         let found = self.binding_records().await?;
         Ok(found.into_iter().map(|seen| seen.value.binding).collect())
     }

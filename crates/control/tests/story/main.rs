@@ -11,6 +11,7 @@
 mod agent;
 mod agents;
 mod asl;
+mod authority;
 mod capacity;
 mod chaos;
 mod conflicts;
