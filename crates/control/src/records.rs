@@ -19,6 +19,7 @@
 //! | work item | `RUN#run` | `WRK#key` | open: `WORK#library` / volume, kind, order; claimed: `TAPE#barcode#CLAIMED` / fence | |
 //! | ask (restore, re-verification, scan) | `ASK#id` | `META` | | |
 //! | release of a resolver | `RSV#name` | `REL#version` | `RSVS` / name, time | `RSV#name` / time |
+//! | agent | `AGENTS` | id | | |
 //! | binding | `BIND` | scope | | |
 //! | decision | `DEC#id` | `META` | | `DECS` / id |
 //! | its conflict set | `DEC#id` | `INPUT` | | |
