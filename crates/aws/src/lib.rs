@@ -20,27 +20,39 @@
 //!
 //! # What differs from one machine
 //!
-//! [`DynamoTable`] keeps the contract of `control::ports::Table` with two exceptions that
-//! no emulator shows. A query of the table reads each item as committed, but not all of
-//! them at one moment; a get is of one moment. And an index is **behind** the table:
-//! milliseconds as a rule, without a bound (developer guide, *Data synchronization between
-//! tables and global secondary indexes*). What the control plane asks of its indexes:
+//! [`DynamoTable`] keeps the contract of `control::ports::Table`, which promises no more
+//! than DynamoDB does. Two things no emulator shows. A query of the table reads each item as
+//! committed, but not all of them at one moment; a get is of one moment. And an index is
+//! **behind** the table: milliseconds as a rule, without a bound (developer guide, *Data
+//! synchronization between tables and global secondary indexes*). What the control plane
+//! asks of its indexes:
 //!
 //! | who asks | index | behind by some writes |
 //! |---|---|---|
 //! | lists of services, checkpoints, decisions, releases, volumes, drives | 1, 2 | harmless: shown late |
 //! | `sweep`: leases that ran out | 2 | harmless: looks at each beat again by its key |
-//! | `claim`, `open_session`: open work, volumes that wait, drives that hold volumes | 1 | harmless: each claim and grant has conditions on the table; new work may wait for one more poll |
+//! | `claim`, `open_session`: open work, volumes that wait, drives that hold volumes | 1 | harmless: each claim and grant has conditions on the table; new work may wait for one more poll, what is gone is passed over |
 //! | `inventory`: volumes of the library | 1 | harmless: each is read again by its key, the next inventory catches up |
 //! | validate: room in the pool | 2 | harmless: an estimate, allocate decides |
 //! | allocate: volumes that take more | 2 | harmless for room, which the accounts decide; a volume gone bad meanwhile is left again by its session |
-//! | **`gather`: open requests and the newest commit of a lineage, requests of the same content** | 1, 2 | **wrong**: of two requests that contend neither sees the other, both are written |
-//! | **`reopen_claimed`: work claimed under a fence that is over** | 1 | **wrong**: an item claimed just before stays claimed for ever; one opened just before is asked for in a loop until the index shows it |
-//! | **`fail_open`: open work of a volume in doubt** | 1 | **wrong**: missed items wait until a session asks for the volume, for ever where it is withdrawn; those just failed are asked for in a loop |
-//! | **`release` without a version, `bind` by name** | 2 | **wrong for its caller**: not found right after it was published |
 //!
-//! The last four have to ask the table, by partitions of its own, before they may run on
-//! DynamoDB.
+//! What it asks of the table itself, by partitions that were made for it, and why it bears
+//! that a query is not one moment:
+//!
+//! | who asks | partition | not one moment |
+//! |---|---|---|
+//! | `gather`: open requests and the newest commit of a lineage, requests of the same content | `LIN#…` | whoever was staged before is there, so of two the later one sees the other; what became of each is read in its group's record |
+//! | `reopen_claimed`: work claimed under a fence that is over | `TAPE#…` | the lease changed before, and each claim checks it: none is added meanwhile |
+//! | `fail_open`: open work of a volume in doubt | `TAPE#…` | what is dispatched meanwhile by one who saw the volume before is failed by whoever looks for work next |
+//! | `release` without a version, `bind` by name | `RSV#…` | a release is one item; what was published before is there |
+//! | bindings of a round; those of a release to be withdrawn | `BIND` | each binding is one item; binding writes its release too, so a withdrawal conflicts |
+//! | outbox, notes to unpin | `OBX`, `UNPIN` | each item is done by itself, however often |
+//! | leaves of the ledger | `LDG#…` | leaves never change; a gap ends the page |
+//!
+//! One thing remains: for the milliseconds in which DynamoDB writes a transaction, a query
+//! may show it in part. A claim that is being written while its session ends could stay
+//! claimed; the next session of the volume opens it again, and the run's own timeout takes
+//! it back at the latest.
 
 #[cfg(feature = "queue")]
 mod bell;

@@ -34,7 +34,7 @@ impl Control {
         for member in &record.members {
             let c = &member.checkpoint;
             tx.delete(
-                keys::lineage(&c.service, c.branch.as_ref(), c.parent, c.id),
+                keys::lineage(&c.service, c.branch.as_ref(), c.id),
                 Condition::None,
             );
         }

@@ -3,7 +3,7 @@
 use model::work::WorkKind;
 use model::{
     AgentId, Barcode, CheckpointId, DecisionId, DriveSerial, GroupId, IdempotencyKey, LibraryId,
-    PoolName, RestoreId, RunId, Scope, ServiceName, SessionId, Sha256, Version, WorkKey,
+    PoolName, RestoreId, Scope, ServiceName, SessionId, Sha256, Version, WorkKey,
 };
 
 use crate::digest;
@@ -41,28 +41,16 @@ fn line(service: &ServiceName, branch: Option<&Version>) -> String {
     }
 }
 
-pub(crate) fn lineage(
-    service: &ServiceName,
-    branch: Option<&Version>,
-    parent: Option<CheckpointId>,
-    id: CheckpointId,
-) -> Key {
-    Key::new(
-        lineage_pk(service, branch),
-        format!("{}{id}", successors(parent)),
-    )
-}
-
+/// What concerns one lineage: a partition of the table, never of an index.
 pub(crate) fn lineage_pk(service: &ServiceName, branch: Option<&Version>) -> String {
     format!("LIN#{}", line(service, branch))
 }
 
-/// The prefix of those that follow a parent.
-pub(crate) fn successors(parent: Option<CheckpointId>) -> String {
-    match parent {
-        Some(parent) => format!("CP#{parent}#"),
-        None => "CP#-#".to_owned(),
-    }
+/// Checkpoints of a lineage sort by age.
+pub(crate) const LINEAGE_PREFIX: &str = "CP#";
+
+pub(crate) fn lineage(service: &ServiceName, branch: Option<&Version>, id: CheckpointId) -> Key {
+    Key::new(lineage_pk(service, branch), format!("{LINEAGE_PREFIX}{id}"))
 }
 
 /// What follows a parent in a lineage.
@@ -74,21 +62,9 @@ pub(crate) fn successor(
     Key::new(lineage_pk(service, branch), format!("NEXT#{parent}"))
 }
 
-pub(crate) fn same_content(
-    service: &ServiceName,
-    branch: Option<&Version>,
-    content: Sha256,
-) -> String {
-    format!("DIG#{content}#{}", line(service, branch))
-}
-
-pub(crate) fn lineage_index(
-    service: &ServiceName,
-    branch: Option<&Version>,
-    committed: bool,
-) -> String {
-    let state = if committed { "DONE" } else { "OPEN" };
-    format!("LIN#{state}#{}", line(service, branch))
+/// The prefix of those with the same content.
+pub(crate) fn same_content(content: Sha256) -> String {
+    format!("DIG#{content}#")
 }
 
 pub(crate) fn idempotency(key: &IdempotencyKey) -> Key {
@@ -147,13 +123,9 @@ pub(crate) fn beat(session: SessionId) -> Key {
     Key::new(format!("SES#{session}"), "BEAT")
 }
 
-pub(crate) fn run(run: &RunId) -> String {
-    format!("RUN#{run}")
-}
-
-pub(crate) fn work(key: &WorkKey) -> Key {
-    let run = key.as_str().split('/').next().unwrap_or_default();
-    Key::new(format!("RUN#{run}"), format!("WRK#{key}"))
+/// Work lies with its volume, so that all of it is found there.
+pub(crate) fn work(volume: &Barcode, key: &WorkKey) -> Key {
+    Key::new(volume_pk(volume), format!("{WORK_PREFIX}{key}"))
 }
 
 pub(crate) const WORK_PREFIX: &str = "WRK#";
@@ -170,10 +142,6 @@ pub(crate) fn open_prefix(volume: &Barcode, kind: WorkKind) -> String {
         WorkKind::Scan => 's',
     };
     format!("{volume}#{kind}#")
-}
-
-pub(crate) fn claimed_work(volume: &Barcode) -> String {
-    format!("TAPE#{volume}#CLAIMED")
 }
 
 /// All agents share a partition: they are read together, and are few.

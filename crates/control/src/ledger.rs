@@ -148,6 +148,11 @@ impl Control {
                 .await?;
             let before = at;
             for Seen { value, .. } in records {
+                if value.first > at {
+                    // Written while the page was read, and what comes before it too: a page
+                    // is not one moment.
+                    break;
+                }
                 let skip = usize::try_from(at.saturating_sub(value.first)).unwrap_or(usize::MAX);
                 for leaf in value.leaves.into_iter().skip(skip) {
                     leaves.push(leaf);

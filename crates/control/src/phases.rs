@@ -22,7 +22,7 @@ use crate::{Control, Phase, keys};
 
 pub(crate) use allocate::{AllocateAsk, PoolView};
 pub(crate) use commit::CommitAsk;
-pub(crate) use execute::ranges;
+pub(crate) use execute::{ranges, work_keys};
 
 /// The payload of an invocation.
 #[derive(Clone, Debug, Deserialize)]

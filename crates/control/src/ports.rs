@@ -177,6 +177,16 @@ pub trait Table: Send + Sync {
     async fn get(&self, key: &Key) -> Result<Option<Item>, TableError>;
 
     /// Items of one partition.
+    ///
+    /// Of the table itself it shows each item as of some moment after the question came:
+    /// everything written before is there. It is **not** one moment: while others write,
+    /// one item of a page may be from before a transaction and the next from after it.
+    /// Whoever needs several items of one moment reads one of them, and has the versions of
+    /// the others checked by the transaction that follows.
+    ///
+    /// An index may be **behind** the table, without a bound, item by item. What it shows
+    /// is a hint: where something depends on it, the item is read again by its key, or its
+    /// version is a condition.
     async fn query(&self, query: &Query) -> Result<Page, TableError>;
 
     /// All writes or none, durable when it returns. At most [`MAX_WRITES`].

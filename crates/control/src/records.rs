@@ -4,7 +4,8 @@
 //! |---|---|---|---|---|
 //! | group | `GRP#id` | `META` | | |
 //! | checkpoint | `CP#id` | `META` | `SVC#service#CPS` / id | `CPS` / id |
-//! | lineage | `LIN#service#branch` | `CP#parent#id` | `DIG#service#branch#content` / id | `LIN#OPEN…` or `LIN#DONE…` / id |
+//! | lineage: open ones, the newest committed | `LIN#service#branch` | `CP#id` | | |
+//! | those with the same content | `LIN#service#branch` | `DIG#content#id` | | |
 //! | what follows a parent | `LIN#service#branch` | `NEXT#parent` | | |
 //! | idempotency | `IDEM#sha256(key)` | `META` | | |
 //! | service | `SVC#name` | `META` | `SVCS` / name | |
@@ -16,9 +17,9 @@
 //! | drive | `DRV#library#serial` | `META` | `LIB#id#DRVS` / serial | |
 //! | its lease | `DRV#library#serial` | `LEASE` | `LIB#id#DRVS` / serial | |
 //! | session's beat | `SES#id` | `BEAT` | | `LEASES` / expiry |
-//! | work item | `RUN#run` | `WRK#key` | open: `WORK#library` / volume, kind, order; claimed: `TAPE#barcode#CLAIMED` / fence | |
+//! | work item | `TAPE#barcode` | `WRK#key` | open: `WORK#library` / volume, kind, order | |
 //! | ask (restore, re-verification, scan) | `ASK#id` | `META` | | |
-//! | release of a resolver | `RSV#name` | `REL#version` | `RSVS` / name, time | `RSV#name` / time |
+//! | release of a resolver | `RSV#name` | `REL#version` | `RSVS` / name, time | |
 //! | agent | `AGENTS` | id | | |
 //! | binding | `BIND` | scope | | |
 //! | decision | `DEC#id` | `META` | | `DECS` / id |
@@ -29,6 +30,8 @@
 //! | ledger leaves of one transaction | `LDG#n/10000` | `LEAF#first` | | |
 //! | outbox | `OBX` | id | | |
 //! | what is to be unpinned | `UNPIN` | group | | |
+//!
+//! Nothing is decided by an index alone: it may show what was a moment ago (see `ports`).
 //!
 //! A volume is three items because three writers change it at different times: the
 //! session that holds it (`META`: state, position, bytes used), allocation and commit
@@ -53,7 +56,7 @@ use crate::ports::{Key, LedgerHead};
 use crate::{RestoreState, keys};
 
 pub(crate) use agent::{AgentRecord, OpenCode, UsedCode};
-pub(crate) use lineage::{Holder, LineageRecord, SuccessorRecord, lineage_of};
+pub(crate) use lineage::{ContentRecord, Holder, LineageRecord, SuccessorRecord, lineage_of};
 pub(crate) use resolver::{
     BindingRecord, DecisionItem, HistoryRecord, InputItem, KEEP_DECISIONS_SECONDS, ReleaseRecord,
     ShadowItem, clip,
@@ -480,23 +483,15 @@ pub(crate) struct Claimed {
 
 impl Record for WorkRecord {
     fn key(&self) -> Key {
-        keys::work(&self.key)
+        keys::work(&self.volume, &self.key)
     }
     fn gsi1(&self) -> Option<Key> {
-        Some(match &self.claimed {
-            None => Key::new(
+        let open = keys::open_prefix(&self.volume, self.kind);
+        self.claimed.is_none().then(|| {
+            Key::new(
                 keys::open_work(&self.library),
-                format!(
-                    "{}{}#{}",
-                    keys::open_prefix(&self.volume, self.kind),
-                    self.line,
-                    self.key
-                ),
-            ),
-            Some(claimed) => Key::new(
-                keys::claimed_work(&self.volume),
-                format!("{:020}#{}", claimed.fence.0, self.key),
-            ),
+                format!("{open}{}#{}", self.line, self.key),
+            )
         })
     }
 }

@@ -10,9 +10,9 @@ use crate::ports::{Cursor, Index, SortKeys};
 use crate::records::{BindingRecord, LibraryRecord, ReleaseRecord};
 use crate::{Control, Principal, digest, keys};
 
-/// At most so many releases of a name are looked through for the newest one that was not
-/// withdrawn.
-const NEWEST: u32 = 64;
+/// So many releases of a name are read at once when the newest of them is looked for: an
+/// operator's question, by the name's own partition, which shows what was just published.
+const RELEASES_AT_ONCE: u32 = 200;
 
 impl Control {
     /// Publishes a resolver: checks and compiles its component, and keeps it under a name
@@ -153,13 +153,21 @@ impl Control {
         check_name(name)?;
         let missing = || Refusal::new(Code::NotFound, format!("no resolver {name}")).at("name");
         let Some(version) = version else {
-            let mut question = query(Index::Gsi2, keys::releases_of(name), SortKeys::All, NEWEST);
-            question.descending = true;
-            let (found, _) = self.page::<ReleaseRecord>(question).await?;
-            return found
-                .into_iter()
-                .find(|seen| seen.value.release.withdrawn_at.is_none())
-                .ok_or_else(missing);
+            let all = SortKeys::All;
+            let mut question = query(Index::Main, keys::releases_of(name), all, RELEASES_AT_ONCE);
+            let mut newest: Option<Seen<ReleaseRecord>> = None;
+            loop {
+                let (found, next) = self.page::<ReleaseRecord>(question.clone()).await?;
+                let age = |seen: &Seen<ReleaseRecord>| seen.value.release.published_at;
+                let usable = found
+                    .into_iter()
+                    .filter(|seen| seen.value.release.withdrawn_at.is_none());
+                newest = newest.into_iter().chain(usable).max_by_key(age);
+                question.after = next;
+                if question.after.is_none() {
+                    return newest.ok_or_else(missing);
+                }
+            }
         };
         check_version(version)?;
         self.get::<ReleaseRecord>(&keys::release(name, version))

@@ -10,7 +10,6 @@
 #[path = "../../../control/tests/story/agent.rs"]
 #[allow(dead_code, reason = "shared with the stories of control")]
 mod agent;
-mod index_lag;
 #[path = "../../../control/tests/story/machine.rs"]
 #[allow(dead_code, reason = "shared with the stories of control")]
 mod machine;

@@ -81,7 +81,10 @@ impl Control {
                 Ok(order) => ready.push((seen, order)),
                 Err(refusal) if refusal.code == Code::Transient => return Err(refusal),
                 // What cannot be ordered would stand in everybody's way.
-                Err(refusal) => self.fail_items(vec![seen], &refusal).await?,
+                Err(refusal) => {
+                    let volume = &lease.value.barcode;
+                    self.fail_items(volume, vec![seen], &refusal).await?;
+                }
             }
         }
         let claims = ready

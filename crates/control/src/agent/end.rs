@@ -6,7 +6,7 @@ use model::{Barcode, Code, Fence, LibraryId, Refusal, SessionId, VolumeState};
 
 use super::session::OTHERS_LOOKED_AT;
 use crate::agent::{MAX_GRANTS, Reporter};
-use crate::catalogue::{Answer, Seen, TRIES, Tx, lost_race};
+use crate::catalogue::{Answer, Seen, TRIES, Tx, lost_race, query};
 use crate::ports::{Condition, Index, MAX_WRITES, SortKeys};
 use crate::records::{Beat, DriveLease, DriveMeta, VolumeLease, VolumeMeta, WorkRecord};
 use crate::{Control, keys};
@@ -229,20 +229,21 @@ impl Control {
     }
 
     /// Items claimed under this fence or a lower one become open again; those claimed
-    /// too often without a result are failed.
+    /// too often without a result are failed. Nothing is claimed under such a fence any
+    /// more: each claim checks the lease, which has changed since.
     pub(super) async fn reopen_claimed(&self, barcode: &Barcode, fence: Fence) -> Answer<()> {
         let mut library = None;
-        loop {
-            let claimed = self
-                .first::<WorkRecord>(
-                    Index::Gsi1,
-                    keys::claimed_work(barcode),
-                    SortKeys::Between(String::new(), format!("{:020}$", fence.0)),
-                    1000,
-                )
-                .await?;
+        for _ in 0..TRIES {
+            let claimed = self.work_on(barcode, |work| {
+                let by = work.claimed.as_ref();
+                by.is_some_and(|claimed| claimed.fence <= fence)
+            });
+            let claimed = claimed.await?;
             if claimed.is_empty() {
-                break;
+                if let Some(library) = library {
+                    self.ports.queue.ring(&library).await;
+                }
+                return Ok(());
             }
             let mut worn = Vec::new();
             let mut again = Vec::new();
@@ -272,16 +273,33 @@ impl Control {
                 Code::AgentLost,
                 format!("claimed {MAX_GRANTS} times without a result"),
             );
-            self.fail_items(worn, &refusal).await?;
+            self.fail_items(barcode, worn, &refusal).await?;
         }
-        if let Some(library) = library {
-            self.ports.queue.ring(&library).await;
-        }
-        Ok(())
+        Err(Refusal::new(Code::Conflict, "others were faster each time"))
     }
 
-    /// Fails open write items of a volume that takes no more.
-    pub(super) async fn fail_open_writes(&self, volume: &VolumeMeta) -> Answer<()> {
+    /// The work items of a volume that fit, open or claimed. It reads the volume's own
+    /// partition: what was written before is there.
+    async fn work_on(
+        &self,
+        barcode: &Barcode,
+        fits: impl Fn(&WorkRecord) -> bool + Send,
+    ) -> Answer<Vec<Seen<WorkRecord>>> {
+        let prefix = SortKeys::Prefix(keys::WORK_PREFIX.to_owned());
+        let mut question = query(Index::Main, keys::volume_pk(barcode), prefix, 1000);
+        let mut all = Vec::new();
+        loop {
+            let (found, next) = self.page::<WorkRecord>(question.clone()).await?;
+            all.extend(found.into_iter().filter(|seen| fits(&seen.value)));
+            question.after = next;
+            if question.after.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Fails open write items of a volume that takes no more. True where there were some.
+    pub(super) async fn fail_open_writes(&self, volume: &VolumeMeta) -> Answer<bool> {
         let refusal = match volume.lifecycle.state() {
             VolumeState::Full => Refusal::new(
                 Code::VolumeFull,
@@ -293,8 +311,8 @@ impl Control {
     }
 
     /// Fails open read-backs of a volume in doubt: what is not proven on it is written
-    /// elsewhere.
-    async fn fail_open_verifies(&self, volume: &VolumeMeta) -> Answer<()> {
+    /// elsewhere. True where there were some.
+    pub(super) async fn fail_open_verifies(&self, volume: &VolumeMeta) -> Answer<bool> {
         if matches!(
             volume.lifecycle.state(),
             VolumeState::ReadOnly { .. } | VolumeState::Withdrawn { .. }
@@ -303,33 +321,29 @@ impl Control {
                 .fail_open(volume, WorkKind::Verify, &doubt(volume))
                 .await;
         }
-        Ok(())
+        Ok(false)
     }
 
+    /// What is dispatched a moment later, by one who saw the volume before, is failed by
+    /// whoever looks for work next.
     async fn fail_open(
         &self,
         volume: &VolumeMeta,
         kind: WorkKind,
         refusal: &Refusal,
-    ) -> Answer<()> {
-        loop {
-            let items = self
-                .first::<WorkRecord>(
-                    Index::Gsi1,
-                    keys::open_work(&volume.library),
-                    SortKeys::Prefix(keys::open_prefix(&volume.barcode, kind)),
-                    200,
-                )
-                .await?;
-            if items.is_empty() {
-                return Ok(());
-            }
-            self.fail_items(items, refusal).await?;
-        }
+    ) -> Answer<bool> {
+        let open = self.work_on(&volume.barcode, |work| {
+            work.claimed.is_none() && work.kind == kind
+        });
+        let open = open.await?;
+        let some = !open.is_empty();
+        self.fail_items(&volume.barcode, open, refusal).await?;
+        Ok(some)
     }
 
     pub(super) async fn fail_items(
         &self,
+        volume: &Barcode,
         items: Vec<Seen<WorkRecord>>,
         refusal: &Refusal,
     ) -> Answer<()> {
@@ -345,7 +359,8 @@ impl Control {
                 },
             })
             .collect();
-        self.take_results(results, &Reporter::Control).await?;
+        self.take_results(results, &Reporter::Control(volume))
+            .await?;
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::future::join_all;
 use model::work::{Complete, CompleteAnswer, Outcome, WorkResult};
-use model::{Bytes, Code, GroupId, Placement, Refusal, WorkKey};
+use model::{Barcode, Bytes, Code, GroupId, Placement, Refusal, WorkKey};
 
 use super::fence_lost;
 use crate::catalogue::{Answer, Seen, TRIES, Tx, lost_race};
@@ -22,21 +22,29 @@ pub(crate) enum Reporter<'a> {
     Session(&'a Seen<VolumeLease>),
     /// A later session that found it on the tape.
     Finder(&'a Seen<VolumeLease>),
-    /// The control plane itself: work that nobody can do.
-    Control,
+    /// The control plane itself: work on this volume that nobody can do.
+    Control(&'a Barcode),
 }
 
 impl Reporter<'_> {
     const fn lease(&self) -> Option<&Seen<VolumeLease>> {
         match self {
             Self::Session(lease) | Self::Finder(lease) => Some(lease),
-            Self::Control => None,
+            Self::Control(_) => None,
+        }
+    }
+
+    /// Whose work is reported.
+    const fn volume(&self) -> &Barcode {
+        match self {
+            Self::Session(lease) | Self::Finder(lease) => &lease.value.barcode,
+            Self::Control(volume) => volume,
         }
     }
 
     fn may_report(&self, work: &WorkRecord) -> Result<(), Refusal> {
         match (self, &work.claimed) {
-            (Self::Control, _) | (Self::Finder(_), None) => Ok(()),
+            (Self::Control(_), _) | (Self::Finder(_), None) => Ok(()),
             (Self::Finder(lease), Some(claimed)) if claimed.fence < lease.value.fence => Ok(()),
             (Self::Session(lease), Some(claimed)) if claimed.fence == lease.value.fence => Ok(()),
             (_, claimed) => {
@@ -126,9 +134,10 @@ impl Control {
         results: Vec<WorkResult>,
         reporter: &Reporter<'_>,
     ) -> Answer<Refused> {
-        let works = self
-            .get_all::<WorkRecord>(results.iter().map(|r| keys::work(&r.key)).collect())
-            .await?;
+        let keys = results
+            .iter()
+            .map(|r| keys::work(reporter.volume(), &r.key));
+        let works = self.get_all::<WorkRecord>(keys.collect()).await?;
         let mut refused = Vec::new();
         let mut by_owner: BTreeMap<Target, Reported> = BTreeMap::new();
         for (result, work) in results.into_iter().zip(works) {
@@ -222,7 +231,7 @@ impl Control {
                 .get_all::<WorkRecord>(
                     reported
                         .iter()
-                        .map(|(work, _)| keys::work(&work.value.key))
+                        .map(|(work, _)| keys::work(reporter.volume(), &work.value.key))
                         .collect(),
                 )
                 .await?;
@@ -316,7 +325,10 @@ impl Control {
             let Some((checkpoint, part)) = part else {
                 // The group came to its end: nobody wants the item any more.
                 refused.push((key.clone(), not_known(key)));
-                tx.delete(keys::work(key), Condition::Version(work.version));
+                tx.delete(
+                    keys::work(&work.value.volume, key),
+                    Condition::Version(work.version),
+                );
                 continue;
             };
             match outcome {
@@ -360,7 +372,10 @@ impl Control {
                 }
             }
             taken = true;
-            tx.delete(keys::work(key), Condition::Version(work.version));
+            tx.delete(
+                keys::work(&work.value.volume, key),
+                Condition::Version(work.version),
+            );
         }
         if taken {
             self.tell_result(tx, &mut record);
@@ -383,7 +398,10 @@ impl Control {
         for (work, outcome) in results {
             let key = &work.value.key;
             ask.waiting.retain(|waiting| waiting != key);
-            tx.delete(keys::work(key), Condition::Version(work.version));
+            tx.delete(
+                keys::work(&work.value.volume, key),
+                Condition::Version(work.version),
+            );
             let failure = match (outcome, &work.value.task) {
                 (Outcome::Restored { artifacts, bytes }, _) => {
                     ask.artifacts = ask.artifacts.saturating_add(*artifacts);
@@ -501,7 +519,7 @@ fn fits_part(
     let fence_fits = match reporter {
         Reporter::Session(lease) => placement.fence == lease.value.fence,
         Reporter::Finder(lease) => placement.fence < lease.value.fence,
-        Reporter::Control => false,
+        Reporter::Control(_) => false,
     };
     let fits = placement.work == *key
         && placement.checkpoint == checkpoint

@@ -277,19 +277,25 @@ impl Control {
             self.end_session(hold.session, barcode).await?;
             return Err(Refusal::new(Code::Conflict, "an earlier session was ended"));
         }
-        if !volume.value.takes_more() && candidate.kind == WorkKind::Write {
-            self.fail_open_writes(&volume.value).await?;
+        let withdrawn = matches!(
+            volume.value.lifecycle.state(),
+            VolumeState::Withdrawn { .. }
+        );
+        let failed = match candidate.kind {
+            WorkKind::Write if !volume.value.takes_more() => {
+                Some(self.fail_open_writes(&volume.value).await?)
+            }
+            WorkKind::Verify if withdrawn => Some(self.fail_open_verifies(&volume.value).await?),
+            _ => None,
+        };
+        // The index may show what is not there any more: then there is no need to begin anew.
+        if failed == Some(true) {
             return Err(Refusal::new(
                 Code::Conflict,
                 "work was taken off the volume",
             ));
         }
-        if !volume.value.present
-            || matches!(
-                volume.value.lifecycle.state(),
-                VolumeState::Withdrawn { .. }
-            )
-        {
+        if !volume.value.present || withdrawn {
             return Ok(None);
         }
         let reserve = match self.get::<Pool>(&keys::pool(&volume.value.pool)).await? {

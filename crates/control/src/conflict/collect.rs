@@ -1,19 +1,32 @@
 //! Who contends with a group: a few queries on its lineages, however many checkpoints
 //! there are.
+//!
+//! All of them read the table itself. A group is in its lineages before it asks who else is
+//! there, so of two that contend at least the one that came later sees the other, in
+//! whatever processes they are decided. What became of somebody who is mentioned there is
+//! read in its own group's record: so nobody is missed who is committed meanwhile, although
+//! what a query shows is not of one moment. The one thing that may be missed for the
+//! milliseconds in which somebody's commit is being written is that it is the newest of its
+//! lineage; then something older is written as well, which is no harm.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 
-use model::{CheckpointId, Contender, GroupId, ServiceName, State, Version};
+use model::{CheckpointId, Contender, GroupId, State};
 
-use crate::catalogue::{Answer, Seen, query};
-use crate::ports::{Index, SortKeys};
-use crate::records::{GroupRecord, LineageRecord, SuccessorRecord, WorkRecord, lineage_of};
+use crate::catalogue::{Answer, Record as _, Seen, query};
+use crate::ports::{Index, Key, SortKeys};
+use crate::records::{
+    ContentRecord, GroupRecord, LineageRecord, StepKind, SuccessorRecord, WorkRecord, lineage_of,
+};
 use crate::{Control, keys};
 
 /// At most so many open requests of one lineage are considered, the newest.
-const OPEN: u32 = 64;
-/// At most so many with the same content, or with the same parent; whoever holds the
-/// parent's place is seen besides.
+const OPEN: usize = 64;
+/// How much of a lineage is read at once: the open ones that are considered, and those that
+/// were committed lately.
+const PAGE: u32 = 72;
+/// So many with the same content are looked for at once, the oldest first.
 const SAME: u32 = 16;
 
 /// A group and those it contends with.
@@ -22,6 +35,8 @@ pub(crate) struct Gathered {
     pub(crate) others: BTreeMap<GroupId, Other>,
     /// All contenders, its own included.
     pub(crate) contenders: Vec<Contender>,
+    /// What was found in the lineages and means nothing any more.
+    pub(crate) obsolete: BTreeSet<Key>,
 }
 
 /// Another group that is not final.
@@ -44,38 +59,34 @@ impl Other {
     }
 }
 
+/// Who was found so far.
+struct Found {
+    own: GroupId,
+    groups: BTreeMap<GroupId, Seen<GroupRecord>>,
+    committed: BTreeMap<CheckpointId, Contender>,
+    obsolete: BTreeSet<Key>,
+}
+
 impl Control {
     /// The contenders of a staged group.
     pub(crate) async fn gather(&self, own: Seen<GroupRecord>) -> Answer<Gathered> {
-        let mut found: BTreeMap<CheckpointId, LineageRecord> = BTreeMap::new();
-        for member in &own.value.members {
-            let c = own.value.contender(member, false);
-            for record in self.lineage(&c).await? {
-                found.insert(record.contender.id, record);
-            }
+        let mut found = Found {
+            own: own.value.group.id,
+            groups: BTreeMap::new(),
+            committed: BTreeMap::new(),
+            obsolete: BTreeSet::new(),
+        };
+        let members = own.value.members.iter();
+        let mut contenders: Vec<_> = members.map(|m| own.value.contender(m, false)).collect();
+        for c in &contenders {
+            self.of_lineage(c, &mut found).await?;
+            self.of_content(c, &mut found).await?;
+            self.of_parent(c, &mut found).await?;
         }
-        let mut contenders: Vec<_> = own
-            .value
-            .members
-            .iter()
-            .map(|member| own.value.contender(member, false))
-            .collect();
+        contenders.extend(found.committed.into_values());
         let mut others = BTreeMap::new();
-        for record in found.into_values() {
-            let group = record.contender.group;
-            if group == own.value.group.id || others.contains_key(&group) {
-                continue;
-            }
-            if record.committed {
-                contenders.push(Contender {
-                    settled: true,
-                    ..record.contender
-                });
-                continue;
-            }
-            let seen = self.group_record(group).await?;
+        for (id, seen) in found.groups {
             if seen.value.group.lifecycle.state().is_final() {
-                // Final since the index was read; a committed one is found next time.
                 continue;
             }
             let work = self.work_of(&seen.value).await?;
@@ -83,117 +94,141 @@ impl Control {
             for member in &seen.value.members {
                 contenders.push(seen.value.contender(member, settled));
             }
-            others.insert(group, Other { seen, work });
+            others.insert(id, Other { seen, work });
         }
         Ok(Gathered {
             own,
             others,
             contenders,
+            obsolete: found.obsolete,
         })
     }
 
-    async fn lineage(&self, c: &Contender) -> Answer<Vec<LineageRecord>> {
+    /// Open requests of the lineage, and the newest that is committed.
+    async fn of_lineage(&self, c: &Contender, found: &mut Found) -> Answer<()> {
         let (service, branch) = lineage_of(c);
-        let mut open = query(
-            Index::Gsi2,
-            keys::lineage_index(service, branch, false),
-            SortKeys::All,
-            OPEN,
-        );
-        open.descending = true;
-        let mut newest = query(
-            Index::Gsi2,
-            keys::lineage_index(service, branch, true),
-            SortKeys::All,
-            1,
-        );
-        newest.descending = true;
-        let same = query(
-            Index::Gsi1,
-            keys::same_content(service, branch, c.content),
-            SortKeys::All,
-            SAME,
-        );
-        let mut records = Vec::new();
-        for query in [open, newest, same] {
-            let (found, _) = self.page::<LineageRecord>(query).await?;
-            records.extend(found.into_iter().map(|seen| seen.value));
-        }
-        if let Some(parent) = c.parent {
-            records.extend(self.successors(c, parent).await?);
-        }
-        Ok(records)
-    }
-
-    /// Those that follow a parent: whoever holds its place in any case, and some others.
-    async fn successors(&self, c: &Contender, parent: CheckpointId) -> Answer<Vec<LineageRecord>> {
-        let (service, branch) = lineage_of(c);
-        let place = keys::successor(service, branch, parent);
-        let Some(place) = self.get::<SuccessorRecord>(&place).await? else {
-            let all = self.all_successors(service, branch, parent).await?;
-            let (committed, mut open): (Vec<_>, Vec<_>) =
-                all.into_iter().partition(|record| record.committed);
-            open.truncate(SAME as usize);
-            open.extend(committed);
-            return Ok(open);
-        };
-        let some = query(
+        let mut question = query(
             Index::Main,
             keys::lineage_pk(service, branch),
-            SortKeys::Prefix(keys::successors(Some(parent))),
-            SAME,
+            SortKeys::Prefix(keys::LINEAGE_PREFIX.to_owned()),
+            PAGE,
         );
-        let (some, _) = self.page::<LineageRecord>(some).await?;
-        let holders = place.value.holders.iter();
-        let holders = holders
-            .map(|holder| keys::lineage(service, branch, Some(parent), holder.checkpoint))
-            .collect();
-        // One that ended is not there any more.
-        let holders = self.get_all::<LineageRecord>(holders).await?;
-        let found = some.into_iter().chain(holders.into_iter().flatten());
-        Ok(found.map(|seen| seen.value).collect())
-    }
-
-    /// All that follow a parent, staged or committed. To be asked where nobody holds the
-    /// parent's place: nobody was placed after it, or somebody was before places were held.
-    pub(crate) async fn all_successors(
-        &self,
-        service: &ServiceName,
-        branch: Option<&Version>,
-        parent: CheckpointId,
-    ) -> Answer<Vec<LineageRecord>> {
-        let mut query = query(
-            Index::Main,
-            keys::lineage_pk(service, branch),
-            SortKeys::Prefix(keys::successors(Some(parent))),
-            1000,
-        );
-        let mut all = Vec::new();
+        question.descending = true;
+        let mut open = 0;
+        let mut newest = false;
         loop {
-            let (found, next) = self.page::<LineageRecord>(query.clone()).await?;
-            all.extend(found.into_iter().map(|seen| seen.value));
-            if next.is_none() {
-                return Ok(all);
+            let (records, next) = self.page::<LineageRecord>(question.clone()).await?;
+            for Seen { value, .. } in records {
+                if !value.committed {
+                    open += 1;
+                    if open <= OPEN {
+                        let o = &value.contender;
+                        self.mentioned(o.group, o.id, found).await?;
+                    }
+                } else if newest {
+                    // A newer one is committed, and stays so.
+                    found.obsolete.insert(value.key());
+                } else {
+                    newest = true;
+                    let settled = Contender {
+                        settled: true,
+                        ..value.contender
+                    };
+                    found.committed.insert(settled.id, settled);
+                }
             }
-            query.after = next;
+            question.after = next;
+            if question.after.is_none() || (newest && open >= OPEN) {
+                return Ok(());
+            }
         }
     }
 
-    /// The work items of a group that are not done.
+    /// Those with the same content, as far as the first that are not over.
+    async fn of_content(&self, c: &Contender, found: &mut Found) -> Answer<()> {
+        let (service, branch) = lineage_of(c);
+        let mut question = query(
+            Index::Main,
+            keys::lineage_pk(service, branch),
+            SortKeys::Prefix(keys::same_content(c.content)),
+            SAME,
+        );
+        loop {
+            let (records, next) = self.page::<ContentRecord>(question.clone()).await?;
+            let mut others = false;
+            for Seen { value, .. } in records {
+                if value.group == found.own {
+                    continue;
+                }
+                if self.mentioned(value.group, value.checkpoint, found).await? {
+                    others = true;
+                } else {
+                    found.obsolete.insert(value.key());
+                }
+            }
+            question.after = next;
+            if others || question.after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whoever holds the place after the parent.
+    async fn of_parent(&self, c: &Contender, found: &mut Found) -> Answer<()> {
+        let (service, branch) = lineage_of(c);
+        let Some(parent) = c.parent else {
+            return Ok(());
+        };
+        let place = keys::successor(service, branch, parent);
+        if let Some(place) = self.get::<SuccessorRecord>(&place).await? {
+            for holder in place.value.holders {
+                self.mentioned(holder.group, holder.checkpoint, found)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes a group that contends. False where it ended without being committed.
+    async fn mentioned(
+        &self,
+        group: GroupId,
+        checkpoint: CheckpointId,
+        found: &mut Found,
+    ) -> Answer<bool> {
+        if group == found.own {
+            return Ok(true);
+        }
+        let seen = match found.groups.entry(group) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(self.group_record(group).await?),
+        };
+        let record = &seen.value;
+        if *record.group.lifecycle.state() != State::Committed {
+            return Ok(!record.group.lifecycle.state().is_final());
+        }
+        let mut members = record.members.iter();
+        if let Some(member) = members.find(|member| member.checkpoint.id == checkpoint) {
+            let contender = record.contender(member, true);
+            found.committed.insert(checkpoint, contender);
+        }
+        Ok(true)
+    }
+
+    /// The work items of a group that are not done: those of the step that it waits for.
     pub(crate) async fn work_of(&self, record: &GroupRecord) -> Answer<Vec<Seen<WorkRecord>>> {
-        if !matches!(
-            record.group.lifecycle.state(),
-            State::Executing | State::Written
-        ) {
+        let Some(step) = &record.step else {
+            return Ok(Vec::new());
+        };
+        let state = record.group.lifecycle.state();
+        if !matches!(state, State::Executing | State::Written)
+            || !matches!(step.kind, StepKind::Write | StepKind::Verify)
+        {
             return Ok(Vec::new());
         }
-        self.first(
-            Index::Main,
-            keys::run(&record.group.run),
-            SortKeys::Prefix(keys::WORK_PREFIX.to_owned()),
-            1000,
-        )
-        .await
+        let keys = crate::phases::work_keys(record, step)?;
+        let found = self.get_all::<WorkRecord>(keys).await?;
+        Ok(found.into_iter().flatten().collect())
     }
 }
 

@@ -204,6 +204,12 @@ impl Control {
         let batch = std::mem::take(batch);
         let mut tx = batch.tx;
         accounts.write(&mut tx);
+        let room = MAX_WRITES - tx.len();
+        for key in batch.obsolete.into_iter().take(room) {
+            if !batch.touched.contains_key(&key) {
+                tx.delete(key, Condition::None);
+            }
+        }
         let written = self.transact(tx).await;
         let mut lost = Vec::new();
         for (n, answer, unpin) in batch.plans {
@@ -264,6 +270,7 @@ impl Control {
             own: seen,
             others: BTreeMap::new(),
             contenders: Vec::new(),
+            obsolete: BTreeSet::new(),
         })))
     }
 
@@ -342,6 +349,7 @@ impl Control {
         }
         let shares = shares.ok_or_else(|| no_room(record, view))?;
         self.place(ask, own.clone(), shares, view, accounts, &mut plan)?;
+        plan.obsolete.clone_from(&gathered.obsolete);
         if plan.size() > MAX_WRITES {
             // Whoever has to give way for it is too large to be ended in one transaction.
             *accounts = before;
@@ -477,6 +485,8 @@ struct Batch {
     /// What each write is of, and on which condition.
     touched: BTreeMap<Key, (bool, Condition)>,
     plans: Vec<(usize, Answer<Value>, Vec<UnpinRecord>)>,
+    /// What is deleted as well where there is room.
+    obsolete: BTreeSet<Key>,
     /// Groups that go ahead.
     placed: BTreeSet<GroupId>,
 }
@@ -508,6 +518,7 @@ impl Batch {
         });
         self.tx.append(tx);
         self.placed.extend(plan.placed);
+        self.obsolete.extend(plan.obsolete);
         self.plans.push((n, plan.answer, plan.unpin));
     }
 }

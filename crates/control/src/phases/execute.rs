@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Input, ended, illegal};
 use crate::catalogue::{Answer, Seen, TRIES, Tx, lost_race};
 use crate::outbox::Effect;
-use crate::ports::MAX_WRITES;
+use crate::ports::{Key, MAX_WRITES};
 use crate::records::{
     GroupRecord, MemberRecord, Owner, Part, Step, StepKind, Task, VolumeMeta, WorkRecord,
 };
@@ -59,6 +59,9 @@ impl Control {
             step.kind == kind && step.placement == input.placement && step.attempt == input.attempt
         });
         if !repeated {
+            // What an attempt before left behind: an invocation of it may have come late.
+            let before = self.work_of(&record).await?;
+            self.take_back(before).await?;
             self.still_usable(&record, kind).await?;
             self.enter(&mut record, kind).await?;
         }
@@ -213,6 +216,38 @@ pub(crate) fn unusable(volumes: &[VolumeMeta], part: &Part) -> Option<Refusal> {
     }
 }
 
+/// Where the items lie of the parts that a step still waits for.
+pub(crate) fn work_keys(record: &GroupRecord, step: &Step) -> Answer<Vec<Key>> {
+    let phase = match step.kind {
+        StepKind::Write => "write",
+        _ => "verify",
+    };
+    let mut keys = Vec::new();
+    for (m, member) in record.members.iter().enumerate() {
+        for part in member.parts.iter().filter(|part| is_open(part, step.kind)) {
+            let key = work_key(record, phase, step.attempt, m, part)?;
+            keys.push(keys::work(&part.volume, &key));
+        }
+    }
+    Ok(keys)
+}
+
+/// The key of a part's item: the same for all invocations of one attempt.
+fn work_key(
+    record: &GroupRecord,
+    phase: &str,
+    attempt: u32,
+    member: usize,
+    part: &Part,
+) -> Answer<WorkKey> {
+    format!(
+        "{}/{phase}/{}/{attempt}/{member}.{}.{}",
+        record.group.run, record.placement, part.copy, part.part
+    )
+    .parse()
+    .map_err(|error: model::InvalidId| Refusal::new(Code::Internal, error.to_string()))
+}
+
 fn work_items(record: &GroupRecord, kind: StepKind, attempt: u32) -> Answer<Vec<WorkRecord>> {
     let Some(library) = &record.library else {
         return Err(Refusal::new(Code::Internal, "a placed group has a library"));
@@ -248,14 +283,8 @@ fn work_items(record: &GroupRecord, kind: StepKind, attempt: u32) -> Answer<Vec<
                     ));
                 }
             };
-            let key = format!(
-                "{}/{phase}/{}/{attempt}/{m}.{}.{}",
-                record.group.run, record.placement, part.copy, part.part
-            );
             items.push(WorkRecord {
-                key: key
-                    .parse::<WorkKey>()
-                    .map_err(|error| Refusal::new(Code::Internal, error.to_string()))?,
+                key: work_key(record, phase, attempt, m, part)?,
                 owner: Owner::Group(
                     record.group.id,
                     u32::try_from(m).unwrap_or(u32::MAX),

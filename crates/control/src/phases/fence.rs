@@ -169,7 +169,7 @@ impl Control {
             let mut tx = Tx::new();
             for item in work {
                 tx.delete(
-                    keys::work(&item.value.key),
+                    keys::work(&item.value.volume, &item.value.key),
                     Condition::Version(item.version),
                 );
             }
@@ -247,7 +247,7 @@ impl Control {
         // Items that find no room here are deleted when an agent reports on them.
         for item in work.iter().take(MAX_WRITES - tx.len()) {
             tx.delete(
-                keys::work(&item.value.key),
+                keys::work(&item.value.volume, &item.value.key),
                 Condition::Version(item.version),
             );
         }

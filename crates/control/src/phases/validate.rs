@@ -9,7 +9,8 @@ use crate::catalogue::{Answer, Seen, TRIES, Tx, lost_race};
 use crate::checks::{self, Facts, MemberFacts, ParentFacts, PoolFacts};
 use crate::ports::{Index, ObjectError, SortKeys};
 use crate::records::{
-    CheckpointRecord, GroupRecord, IdempotencyRecord, LineageRecord, UnpinRecord, VolumeMeta,
+    CheckpointRecord, ContentRecord, GroupRecord, IdempotencyRecord, LineageRecord, UnpinRecord,
+    VolumeMeta,
 };
 use crate::{Control, keys, parse, place};
 
@@ -187,8 +188,16 @@ impl Control {
         record.group.staged_at = Some(self.now());
         let mut tx = Tx::new();
         for member in &record.members {
+            let contender = record.contender(member, false);
+            tx.put(&ContentRecord {
+                service: contender.service.clone(),
+                branch: contender.branch.clone(),
+                content: contender.content,
+                checkpoint: contender.id,
+                group: contender.group,
+            });
             tx.put(&LineageRecord {
-                contender: record.contender(member, false),
+                contender,
                 committed: false,
             });
         }

@@ -7,7 +7,8 @@ use crate::catalogue::Record;
 use crate::keys;
 use crate::ports::Key;
 
-/// A checkpoint among those of its lineage: from staged to committed.
+/// A checkpoint among those of its lineage, which sort by age: from staged on, while it is
+/// not final; and once it is committed, until a newer one is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LineageRecord {
     pub(crate) contender: Contender,
@@ -17,21 +18,28 @@ pub(crate) struct LineageRecord {
 impl Record for LineageRecord {
     fn key(&self) -> Key {
         let c = &self.contender;
-        keys::lineage(&c.service, c.branch.as_ref(), c.parent, c.id)
+        keys::lineage(&c.service, c.branch.as_ref(), c.id)
     }
-    fn gsi1(&self) -> Option<Key> {
-        let c = &self.contender;
-        Some(Key::new(
-            keys::same_content(&c.service, c.branch.as_ref(), c.content),
-            c.id.to_string(),
-        ))
-    }
-    fn gsi2(&self) -> Option<Key> {
-        let c = &self.contender;
-        Some(Key::new(
-            keys::lineage_index(&c.service, c.branch.as_ref(), self.committed),
-            c.id.to_string(),
-        ))
+}
+
+/// A checkpoint among those of its lineage with the same content: from staged on. What
+/// became of it stands in its group; of one that ended without being committed, whoever
+/// finds it takes it out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ContentRecord {
+    pub(crate) service: ServiceName,
+    pub(crate) branch: Option<Version>,
+    pub(crate) content: Sha256,
+    pub(crate) checkpoint: CheckpointId,
+    pub(crate) group: GroupId,
+}
+
+impl Record for ContentRecord {
+    fn key(&self) -> Key {
+        Key::new(
+            keys::lineage_pk(&self.service, self.branch.as_ref()),
+            format!("{}{}", keys::same_content(self.content), self.checkpoint),
+        )
     }
 }
 

@@ -40,14 +40,6 @@ impl Record for ReleaseRecord {
             format!("{}#{at:020}#{}", id.name, id.version),
         ))
     }
-    fn gsi2(&self) -> Option<Key> {
-        let id = &self.release.id;
-        let at = millis(self.release.published_at);
-        Some(Key::new(
-            keys::releases_of(&id.name),
-            format!("{at:020}#{}", id.version),
-        ))
-    }
 }
 
 /// What decides for a scope. A release's limits never change, so they are kept here.

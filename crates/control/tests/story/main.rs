@@ -17,6 +17,7 @@ mod chaos;
 mod conflicts;
 mod faults;
 mod forks;
+mod lag;
 mod machine;
 mod patience;
 mod releases;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use control::ledger::{HashChain, verify_chain};
 use control::ports::Ledger as _;
+use control::testing::Lag;
 use model::{Barcode, Bytes, CheckpointId, Code, Fence, Refusal, State};
 use rand::Rng as _;
 use rand::SeedableRng as _;
@@ -407,8 +408,10 @@ async fn simulate(
     seed: u64,
     steps: u32,
     chaos: bool,
+    lag: Lag,
 ) -> Result<Simulation, Box<dyn std::error::Error>> {
     let mut simulation = Simulation::new(seed, chaos).await?;
+    simulation.stage.world.table.lag(lag);
     for step in 0..steps {
         simulation.step().await;
         if step % 8 == 0 {
@@ -416,6 +419,7 @@ async fn simulate(
         }
     }
     simulation.calm_down().await?;
+    simulation.stage.world.table.catch_up();
     simulation.check().await;
     simulation.finale().await?;
     Ok(simulation)
@@ -433,7 +437,7 @@ async fn the_promises_hold_whatever_happens() -> Test {
     let mut ends: BTreeMap<At, u32> = BTreeMap::new();
     for seed in seeds(0..8)? {
         eprintln!("seed {seed}");
-        for run in simulate(seed, 600, false)
+        for run in simulate(seed, 600, false, Lag::None)
             .await?
             .stage
             .machine
@@ -448,6 +452,28 @@ async fn the_promises_hold_whatever_happens() -> Test {
     Ok(())
 }
 
+/// The same, and the indexes are behind the table: by a few transactions or by many, in
+/// order or item by item.
+#[tokio::test]
+async fn the_promises_hold_however_far_the_indexes_are_behind() -> Test {
+    let mut ends: BTreeMap<At, u32> = BTreeMap::new();
+    for seed in seeds(20..28)? {
+        let at_most = [1, 3, 10, 40][usize::try_from(seed % 4)?];
+        let lag = match seed % 8 {
+            0..4 => Lag::Behind(at_most),
+            _ => Lag::Drawn { seed, at_most },
+        };
+        eprintln!("seed {seed}: {lag:?}");
+        let simulation = simulate(seed, 500, seed % 2 == 0, lag).await?;
+        for run in simulation.stage.machine.runs.values() {
+            *ends.entry(run.at).or_default() += 1;
+        }
+    }
+    eprintln!("runs by their end: {ends:?}");
+    assert!(ends.contains_key(&At::Committed) && ends.contains_key(&At::Merged));
+    Ok(())
+}
+
 /// Promise 5: whatever a resolver decides, nothing is lost, split or corrupted.
 #[tokio::test]
 async fn the_promises_hold_whatever_a_resolver_decides() -> Test {
@@ -455,7 +481,7 @@ async fn the_promises_hold_whatever_a_resolver_decides() -> Test {
     let mut outcomes: BTreeMap<String, u32> = BTreeMap::new();
     for seed in seeds(0..8)? {
         eprintln!("seed {seed}");
-        let simulation = simulate(seed, 600, true).await?;
+        let simulation = simulate(seed, 600, true, Lag::None).await?;
         for run in simulation.stage.machine.runs.values() {
             *ends.entry(run.at).or_default() += 1;
         }

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 
-use model::{Action, Checkpoint, CheckpointId, Code, GroupId, LifecycleEvent, Refusal, Sha256};
+use model::{Action, CheckpointId, Code, GroupId, LifecycleEvent, Refusal, Sha256};
 
 use super::Plan;
 use super::verdicts::{final_refusal, standing, superseder, took_its_place};
@@ -59,7 +59,7 @@ impl Control {
                     let place = &seen.value;
                     place.holders.iter().map(|h| (*h, place.content)).collect()
                 }
-                None => self.unwritten(c, parent, &mut known).await?,
+                None => Vec::new(),
             };
             let (mut same, mut mine, mut forever) = (Vec::new(), false, None);
             for (holder, content) in holders {
@@ -134,35 +134,6 @@ impl Control {
                 .await?;
         }
         Ok(Places::Taken)
-    }
-
-    /// Who was placed after a parent before places were held: what the catalogue of an
-    /// older version has.
-    async fn unwritten(
-        &self,
-        c: &Checkpoint,
-        parent: CheckpointId,
-        known: &mut BTreeMap<GroupId, Other>,
-    ) -> Answer<Vec<(Holder, Sha256)>> {
-        let mut found = Vec::new();
-        let all = self
-            .all_successors(&c.service, c.branch.as_ref(), parent)
-            .await?;
-        for record in all {
-            let o = record.contender;
-            let placed = record.committed || {
-                let other = self.known(known, o.group).await?;
-                other.was_placed()
-            };
-            if placed && o.group != c.group {
-                let holder = Holder {
-                    group: o.group,
-                    checkpoint: o.id,
-                };
-                found.push((holder, o.content));
-            }
-        }
-        Ok(found)
     }
 
     /// A group with its work, read once a plan.

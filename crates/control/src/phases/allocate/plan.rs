@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::parts;
 use crate::catalogue::{Answer, Tx};
 use crate::keys;
+use crate::ports::Key;
 use crate::records::UnpinRecord;
 
 /// What one ask adds to the transaction.
@@ -20,6 +21,8 @@ pub(super) struct Plan {
     pub(super) placed: Option<GroupId>,
     /// Volumes whose accounts change.
     pub(super) volumes: BTreeSet<Barcode>,
+    /// What means nothing any more, to be deleted where there is room.
+    pub(super) obsolete: BTreeSet<Key>,
 }
 
 impl Plan {
@@ -30,6 +33,7 @@ impl Plan {
             unpin: Vec::new(),
             placed: None,
             volumes: BTreeSet::new(),
+            obsolete: BTreeSet::new(),
         }
     }
 

@@ -99,7 +99,7 @@ impl Control {
         self.add_accounts(accounts, record.volumes()).await?;
         for work in &other.work {
             plan.tx.delete(
-                keys::work(&work.value.key),
+                keys::work(&work.value.volume, &work.value.key),
                 Condition::Version(work.version),
             );
         }
