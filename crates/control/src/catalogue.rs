@@ -3,6 +3,8 @@
 //! Every write that another writer could race carries a condition. A record that is
 //! written without one is always in a transaction with a conditional write that guards it.
 
+use std::time::Duration;
+
 use futures::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use model::{Code, Refusal};
@@ -17,6 +19,18 @@ use crate::{Control, Effect};
 
 /// How often an optimistic transaction is tried before the caller hears `Conflict`.
 pub(crate) const TRIES: u32 = 6;
+
+/// What everybody changes (the ledger's head, accounts of volumes, a pool's history) is tried
+/// for so long: each Lambda is a process of its own, and of those that come together one is
+/// served at a time, in some 30 ms. A task has 120 seconds in all, waiting for the turn
+/// included, and its run tries again by itself.
+pub(crate) const RETRY_WALL: Duration = Duration::from_secs(30);
+
+/// The longest first pause of one who lost a race for those, and the longest of all: drawn
+/// evenly from nothing to twice as much each time, so that forty who come together try
+/// about as often as one after the other is served.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 
 /// How many reads run at once for one call.
 pub(crate) const READS_AT_ONCE: usize = 16;
@@ -220,6 +234,16 @@ impl Control {
             id: self.fresh(uuid_text),
             effect,
         }
+    }
+
+    /// Before the same is tried again for the `lost`-th time, from 1: those who lost the same
+    /// race come back at different times.
+    pub(crate) async fn give_way(&self, lost: u32) {
+        let longest = FIRST_PAUSE * (1 << lost.saturating_sub(1).min(8));
+        let mut random = [0];
+        self.ports.randomness.fill(&mut random);
+        let share = f64::from(random[0]) / 256.0;
+        tokio::time::sleep(longest.min(LONGEST_PAUSE).mul_f64(share)).await;
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -5,16 +5,18 @@
 //! over within a process.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use model::{
     Binding, Code, DecisionRecord, MAX_HISTORY, PastOutcome, PoolName, Refusal, canonical_json,
 };
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::Facts;
 use super::call::{Made, counts_for};
-use crate::catalogue::{Answer, Seen, TRIES, Tx, lost_race};
+use crate::catalogue::{Answer, Seen, Tx, lost_race};
 use crate::records::{BindingRecord, DecisionItem, HistoryRecord, InputItem};
 use crate::{Control, keys};
 
@@ -22,6 +24,10 @@ use crate::{Control, keys};
 /// 4 MB that a transaction may have in DynamoDB.
 const AT_ONCE: usize = 24;
 const MAX_BYTES: usize = 2_500_000;
+
+/// Decisions are tried to be recorded for so long. What they were made on grows old
+/// meanwhile; the run asks again by itself.
+const RECORD_WALL: Duration = Duration::from_secs(15);
 
 impl Control {
     /// Records decisions.
@@ -51,7 +57,9 @@ impl Control {
     }
 
     async fn record_chunk(&self, made: &[Made], facts: &mut Option<Facts>) -> Answer<()> {
-        for _ in 0..TRIES {
+        let begun = Instant::now();
+        let mut lost = 0;
+        while begun.elapsed() <= RECORD_WALL {
             let head = self.seen_head().await?;
             let (histories, bindings) = match facts.take() {
                 Some(facts) => (facts.histories, facts.bindings),
@@ -79,6 +87,8 @@ impl Control {
             if !lost_race(&answer) {
                 return answer;
             }
+            lost += 1;
+            self.give_way(lost).await;
         }
         Err(Refusal::new(Code::Conflict, "others were faster each time"))
     }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{Input, ended, illegal};
 use crate::books::Accounts;
-use crate::catalogue::{self, Answer, Seen, TRIES, Tx, query};
+use crate::catalogue::{self, Answer, RETRY_WALL, Seen, Tx, query};
 use crate::conflict::Gathered;
 use crate::decide::{Asking, Ruling, whole_millis};
 use crate::place::{self, Candidate, Wanted};
@@ -30,9 +30,9 @@ use verdicts::Handed;
 const BEGUN: u32 = 64;
 /// At most so many blank ones, unless those do not suffice.
 const BLANK: u32 = 8;
-/// Those who lost a race are not tried again after so long: a task has 120 seconds in all,
-/// waiting for the turn included, and its run tries again by itself.
-const RETRY_WALL: Duration = Duration::from_secs(30);
+/// One that loses race after race by itself tries for so long: forty processes that come
+/// together are all served in half the time. Others of its process wait for the turn.
+const LONE_WALL: Duration = Duration::from_secs(10);
 
 /// One run that asks to be placed.
 #[derive(Clone, Debug)]
@@ -79,21 +79,22 @@ impl Control {
     async fn allocate_all(&self, asks: Vec<AllocateAsk>) -> Vec<Answer<Value>> {
         let mut answers: Vec<Option<Answer<Value>>> = vec![None; asks.len()];
         let begun = Instant::now();
-        let mut waiting = VecDeque::from([((0..asks.len()).collect::<Vec<_>>(), TRIES)]);
-        while let Some((together, tries)) = waiting.pop_front() {
+        let mut waiting = VecDeque::from([((0..asks.len()).collect::<Vec<_>>(), 0)]);
+        while let Some((together, times)) = waiting.pop_front() {
             let mut lost = self.allocate_round(&asks, &together, &mut answers).await;
             if begun.elapsed() > RETRY_WALL {
                 break;
             }
             if lost.len() < together.len() {
                 if !lost.is_empty() {
-                    waiting.push_back((lost, TRIES));
+                    waiting.push_back((lost, 0));
                 }
             } else if lost.len() > 1 {
                 let rest = lost.split_off(lost.len() / 2);
-                waiting.extend([(lost, TRIES), (rest, TRIES)]);
-            } else if tries > 1 {
-                waiting.push_back((lost, tries - 1));
+                waiting.extend([(lost, 0), (rest, 0)]);
+            } else if begun.elapsed() <= LONE_WALL {
+                self.give_way(times + 1).await;
+                waiting.push_back((lost, times + 1));
             }
         }
         self.start_shadows();

@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use model::{Code, GroupId, LifecycleEvent, Placement, Refusal, State, canonical_json};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{Input, ended, illegal};
 use crate::Control;
 use crate::books::Accounts;
-use crate::catalogue::{Answer, Seen, TRIES, Tx};
+use crate::catalogue::{Answer, RETRY_WALL, Seen, Tx};
 use crate::ports::MAX_WRITES;
 use crate::records::{CheckpointRecord, GroupRecord, HeadRecord, LineageRecord, UnpinRecord};
 
@@ -44,11 +45,15 @@ impl Control {
     async fn commit_all(&self, asks: Vec<CommitAsk>) -> Vec<Answer<Value>> {
         let mut answers: Vec<Option<Answer<Value>>> = vec![None; asks.len()];
         let mut left: BTreeSet<usize> = (0..asks.len()).collect();
-        for _ in 0..TRIES {
-            if left.is_empty() {
-                break;
-            }
+        let begun = Instant::now();
+        let mut lost = 0;
+        while !left.is_empty() && begun.elapsed() <= RETRY_WALL {
+            let before = left.len();
             left = self.commit_round(&asks, &left, &mut answers).await;
+            if left.len() == before {
+                lost += 1;
+                self.give_way(lost).await;
+            }
         }
         answers
             .into_iter()

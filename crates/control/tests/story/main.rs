@@ -15,6 +15,7 @@ mod authority;
 mod capacity;
 mod chaos;
 mod conflicts;
+mod contention;
 mod faults;
 mod forks;
 mod lag;
