@@ -11,8 +11,9 @@ use model::{AgentId, Refusal};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use crate::config::{AgentConfig, BatchLimits, LibraryConfig, Pace, Timing};
+use crate::config::{AgentConfig, BatchLimits, ControlConfig, LibraryConfig, Pace, Timing};
 use crate::data::{DataPath, Keys};
+use crate::identity;
 use crate::journal::Journal;
 use crate::kill::KillPoints;
 use crate::lease::Clock;
@@ -77,7 +78,14 @@ pub struct Parts {
 /// When the configuration, the journal or the hardware does not allow to begin, and when a
 /// part of the agent panicked.
 pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let control = HttpControl::new(&config.control.url, config.control.token()?)?;
+    let ControlConfig {
+        url,
+        key_file,
+        ca_file,
+    } = &config.control;
+    let key = identity::load(key_file)?;
+    let control = HttpControl::new(url, config.agent.clone(), key, ca_file.as_deref())?;
+    let control = control.with_key_file(key_file);
     let parts = Parts {
         control: Arc::new(control),
         hardware: simulated::open(&config.library)?,
@@ -118,7 +126,11 @@ pub async fn run_with(
         control: parts.control,
         library,
         journal: Arc::new(journal),
-        data: DataPath::new(keys, &config.restore_roots)?,
+        data: DataPath::new(
+            keys,
+            &config.restore_roots,
+            config.control.ca_file.as_deref(),
+        )?,
         batch,
         pace: config.pace,
         clock: parts.clock,

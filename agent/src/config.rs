@@ -9,7 +9,7 @@
 //!
 //! [control]
 //! url = "http://127.0.0.1:7400"
-//! token_file = "/etc/tapemark/token"
+//! key_file = "/etc/tapemark/agent.key"
 //!
 //! [library]
 //! kind = "simulated"
@@ -25,8 +25,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use model::{AgentId, Bytes, LibraryId};
 use serde::{Deserialize, Serialize};
-
-use crate::protocol::Token;
 
 /// Everything an operator may set. Every field but the first group has a default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,9 +64,10 @@ impl AgentConfig {
     pub fn load(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("reading the agent's configuration {}", path.display()))?;
-        let config: Self = toml::from_str(&text)
-            .with_context(|| format!("in the agent's configuration {}", path.display()))?;
-        config.check()?;
+        let about = || format!("in the agent's configuration {}", path.display());
+        no_token(&text).with_context(about)?;
+        let config: Self = toml::from_str(&text).with_context(about)?;
+        config.check().with_context(about)?;
         Ok(config)
     }
 
@@ -107,27 +106,33 @@ impl AgentConfig {
 pub struct ControlConfig {
     /// The URL below which `/agent/v1/` lies.
     pub url: String,
-    /// The bearer token itself. Prefer `token_file`.
+    /// The file with the agent's key, made by `tapemark-agent enrol`; mode 0600.
+    pub key_file: PathBuf,
+    /// Certificates (PEM) that are trusted besides the system's, for the control plane and
+    /// for presigned URLs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<Token>,
-    /// A file that holds the bearer token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
 }
 
-impl ControlConfig {
-    /// The token.
-    ///
-    /// # Errors
-    /// When none is configured or its file cannot be read.
-    pub fn token(&self) -> anyhow::Result<Token> {
-        match (&self.token, &self.token_file) {
-            (Some(token), None) => Ok(token.clone()),
-            (None, Some(path)) => std::fs::read_to_string(path)
-                .map(|text| Token::new(&text))
-                .with_context(|| format!("reading the agent's token from {}", path.display())),
-            _ => anyhow::bail!("control: expected either token or token_file"),
-        }
+/// Says what to do to those who still have a bearer token.
+fn no_token(text: &str) -> anyhow::Result<()> {
+    let Ok(table) = text.parse::<toml::Table>() else {
+        return Ok(());
+    };
+    let old = table.get("control").and_then(|control| {
+        let control = control.as_table()?;
+        ["token", "token_file"]
+            .into_iter()
+            .find(|field| control.contains_key(*field))
+    });
+    match old {
+        None => Ok(()),
+        Some(field) => anyhow::bail!(
+            "control.{field}: agents have keys of their own now. Put `key_file = \"agent.key\"` \
+             (a path of your choice) in its place, have an operator issue a code with \
+             `tapemark agent enrol-code AGENT`, and run `tapemark-agent enrol --code CODE \
+             --config` with this file"
+        ),
     }
 }
 
@@ -284,7 +289,7 @@ mod tests {
         journal_dir = "/j"
         [control]
         url = "http://127.0.0.1:1"
-        token = "t"
+        key_file = "/k"
         [library]
         kind = "simulated"
         id = "lib-1"
@@ -305,6 +310,18 @@ mod tests {
         assert_eq!(config.pace, Pace::default());
         let text = toml::to_string(&config).unwrap();
         assert_eq!(toml::from_str::<AgentConfig>(&text).unwrap(), config);
+    }
+
+    #[test]
+    fn a_token_of_old_is_refused_with_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.toml");
+        for field in ["token", "token_file"] {
+            std::fs::write(&path, SMALL.replace("key_file", field)).unwrap();
+            let error = format!("{:#}", AgentConfig::load(&path).unwrap_err());
+            assert!(error.contains(&format!("control.{field}: ")), "{error}");
+            assert!(error.contains("tapemark-agent enrol --code"), "{error}");
+        }
     }
 
     #[test]

@@ -52,12 +52,16 @@ pub(crate) struct DataPath {
 impl DataPath {
     /// # Errors
     /// When the HTTP client cannot be set up. Must be called within a tokio runtime.
-    pub(crate) fn new(keys: Keys, restore_roots: &[PathBuf]) -> anyhow::Result<Self> {
-        let client = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(10))
-            .read_timeout(SOURCE_SILENCE)
-            .no_proxy()
-            .build()?;
+    pub(crate) fn new(
+        keys: Keys,
+        restore_roots: &[PathBuf],
+        ca_file: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let client = crate::http::client(ca_file, |builder| {
+            builder
+                .connect_timeout(Duration::from_secs(10))
+                .read_timeout(SOURCE_SILENCE)
+        })?;
         Ok(Self {
             keys,
             options: StreamOptions::default(),
@@ -109,7 +113,7 @@ impl DataPath {
     }
 }
 
-/// Fetches pinned artifacts: `file:///…` or `http://…`.
+/// Fetches pinned artifacts: `file:///…`, `http://…` or `https://…`.
 pub(crate) struct Fetch {
     client: reqwest::Client,
     runtime: Handle,

@@ -14,7 +14,8 @@
 //! The agent **never** writes before the tape is proven to be the one the catalogue means,
 //! never writes over anything, never touches a drive once its hold is over, never reports a
 //! checkpoint as written before a synchronous filemark and an equal READ POSITION, never
-//! decides what goes on which volume, and never listens on a socket.
+//! decides what goes on which volume, and never listens on a socket. It needs a
+//! URL and a key of its own, nothing else of the control plane.
 //!
 //! ```
 //! use std::time::Duration;
@@ -24,7 +25,7 @@
 //!     agent = "agent-1"
 //!     recipients = ["age1example"]
 //!     journal_dir = "/var/lib/tapemark-agent"
-//!     control = { url = "http://127.0.0.1:7400", token_file = "/etc/tapemark/token" }
+//!     control = { url = "http://127.0.0.1:7400", key_file = "/etc/tapemark/agent.key" }
 //!     library = { kind = "simulated", id = "lib-1", dir = "/var/lib/sim", drives = 2, slots = 24 }
 //! "#)?;
 //! let mut seen = policy::Experience::default();
@@ -38,6 +39,9 @@ mod batch;
 pub mod config;
 mod data;
 mod device;
+mod enrol;
+mod http;
+mod identity;
 mod journal;
 mod kill;
 mod lease;
@@ -56,8 +60,9 @@ pub use config::{
     AgentConfig, BatchLimits, ControlConfig, LibraryConfig, Pace, SimulatedLibrary, Timing,
 };
 
+pub use enrol::{Enrolled, enrol, rotate};
 pub use kill::{KILL_AT, KillPoints};
 pub use lease::Clock;
 pub use library::{BoxTransport, Hardware};
-pub use protocol::{CallError, ControlPlane, HttpControl, Token};
+pub use protocol::{CallError, ControlPlane, HttpControl};
 pub use simulated::hardware_of;

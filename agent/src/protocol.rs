@@ -12,7 +12,7 @@ use model::work::{
     OpenAnswer, OpenSession, Renew, SessionReady,
 };
 
-pub use http::{HttpControl, Token};
+pub use http::HttpControl;
 
 /// Why a question has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -305,9 +305,10 @@ impl<'a> Session<'a> {
                 }
                 Err(CallError::Refused(refusal)) => {
                     return Err(match refusal.code {
-                        Code::FenceLost | Code::AgentLost | Code::Unauthorized => {
-                            Trouble::Lost(refusal)
-                        }
+                        Code::FenceLost
+                        | Code::AgentLost
+                        | Code::Unauthorized
+                        | Code::Forbidden => Trouble::Lost(refusal),
                         _ => Trouble::Passing(refusal),
                     });
                 }

@@ -113,7 +113,7 @@ pub(crate) enum Command {
     /// Bearer tokens
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Run the agent that drives a library, until interrupted
+    /// Agents that drive libraries: enrol, list, revoke; with --config, run one
     Agent(AgentArgs),
     /// The state machine engine
     #[command(subcommand)]

@@ -75,7 +75,7 @@ async fn run(out: &Out, cli: Cli) -> Result<(), Failure> {
         Command::Resolver(command) => command::resolver::resolver(out, connection, command).await,
         Command::Ledger(command) => command::ledger::ledger(out, &client()?, command).await,
         Command::Token(command) => command::installation::token(out, &client()?, command).await,
-        Command::Agent(args) => agent::agent(args).await,
+        Command::Agent(args) => agent::agent(out, connection, args).await,
         Command::Asl(command) => command::asl::asl(out, command),
         Command::Completions { shell } => command::installation::completions(out, shell),
         Command::Man => command::installation::man(out),

@@ -229,9 +229,11 @@ pub(crate) async fn start(data_dir: &Path, setup: &Setup) -> Result<Running, Fai
     let data_dir = data_dir.canonicalize()?;
     let tokens = FileTokens::open(data_dir.join("tokens.json"))?;
     let token = files::operator_token(&data_dir, &tokens)?;
-    stack.agent_token(&names.agent)?;
-    let agent_file =
-        files::write_agent_config(&data_dir, &agent_config(&data_dir, setup, &names, &url)?)?;
+    let key_file = std::path::absolute(stack.agent_key_file(&names.agent))?;
+    let agent_file = files::write_agent_config(
+        &data_dir,
+        &agent_config(&data_dir, setup, &names, &url, key_file)?,
+    )?;
     files::write(&data_dir.join(URL_FILE), url.as_bytes())?;
     let api = Api {
         control: stack.control.clone().with_authority(authority),
@@ -298,15 +300,15 @@ fn agent_config(
     setup: &Setup,
     names: &Names,
     url: &str,
+    key_file: PathBuf,
 ) -> Result<AgentConfig, Failure> {
-    let keys = data_dir.join("keys");
     let (identity_file, recipient) = files::age_identity(data_dir)?;
     Ok(AgentConfig {
         agent: names.agent.clone(),
         control: ControlConfig {
             url: url.to_owned(),
-            token: None,
-            token_file: Some(keys.join(format!("agent-{}.token", names.agent))),
+            key_file,
+            ca_file: None,
         },
         library: LibraryConfig::Simulated(SimulatedLibrary {
             id: names.library.clone(),

@@ -12,6 +12,7 @@ mod control;
 mod crashes;
 mod faults;
 mod fences;
+mod identity;
 mod reads;
 mod rig;
 mod tapes;

@@ -109,8 +109,8 @@ impl Rig {
             agent: "agent-1".parse().unwrap(),
             control: ControlConfig {
                 url: "http://unused".into(),
-                token: None,
-                token_file: None,
+                key_file: "/unused".into(),
+                ca_file: None,
             },
             library: LibraryConfig::Simulated(SimulatedLibrary {
                 id: "lib-1".parse().unwrap(),

@@ -274,6 +274,35 @@ pub(crate) struct Token {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Agent {
+    pub(crate) id: String,
+    pub(crate) library: String,
+    pub(crate) state: String,
+    pub(crate) keys: Vec<AgentKey>,
+    pub(crate) created_at: String,
+    pub(crate) changed_at: String,
+    pub(crate) last_seen: Option<String>,
+    pub(crate) code_expires_at: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct AgentKey {
+    pub(crate) key: String,
+    pub(crate) since: String,
+    pub(crate) until: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EnrolmentCode {
+    pub(crate) agent: String,
+    pub(crate) library: String,
+    pub(crate) code: String,
+    pub(crate) expires_at: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct NewToken {
     pub(crate) name: String,
     pub(crate) token: String,

@@ -1,5 +1,6 @@
 //! The GraphQL schema: questions, orders, and the shape of the answers.
 
+mod agent;
 mod checkpoint;
 mod input;
 mod library;

@@ -11,9 +11,8 @@ use axum::Router;
 use control::ledger::HashChain;
 use control::ports::{NoResolvers, Ports, Resolvers, TableError};
 use control::{Control, Principal};
-use gateway::{AgentTokens, agent_router};
 use jiff::SignedDuration;
-use model::{AgentId, Code, Pool, Refusal};
+use model::{AgentId, AgentKey, Code, Pool, Refusal};
 use rustix::fs::FlockOperation;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -46,7 +45,8 @@ pub struct StackConfig {
     /// The pool that the first start creates, with its library. Later starts leave the
     /// catalogue's pool as it is.
     pub pool: Pool,
-    /// The agents that may connect; each has a token of its own in `keys/`.
+    /// The agents of this installation: each has a key of its own in `keys/`, registered at
+    /// each start.
     pub agents: Vec<AgentId>,
     /// A state machine to run instead of [`DEFINITION`].
     pub definition: Option<PathBuf>,
@@ -135,7 +135,6 @@ pub struct Stack {
     pub control: Control,
     /// The state machine's executions.
     pub runner: Runner,
-    tokens: AgentTokens,
     data_dir: PathBuf,
     store: Arc<Store>,
     background: Vec<JoinHandle<()>>,
@@ -162,7 +161,7 @@ impl Stack {
             lock,
             store,
             objects,
-            tokens,
+            agents,
             definition,
             resolvers,
         } = opened;
@@ -182,6 +181,10 @@ impl Stack {
         };
         let control = Control::with(ports, config.settings);
         create_pool(&control, config.pool).await?;
+        for (agent, key) in &agents {
+            let who = Principal::Operator;
+            control.register_agent(&who, agent, &library, *key).await?;
+        }
         let built_in = config.resolvers.map_or_else(Vec::new, |r| r.built_in);
         if let Some(local) = &resolvers {
             resolvers::set_up(&control, local, &built_in, &library).await?;
@@ -223,7 +226,6 @@ impl Stack {
         Ok(Self {
             control,
             runner,
-            tokens,
             data_dir,
             store,
             background,
@@ -232,10 +234,9 @@ impl Stack {
         })
     }
 
-    /// The agent protocol, for the tokens of this installation's agents. The caller binds
-    /// it to an address.
+    /// The agent protocol. The caller binds it to an address.
     pub fn agent_router(&self) -> Router {
-        agent_router(self.control.clone(), self.tokens.clone())
+        gateway::router(self.control.clone())
     }
 
     /// A secret of this installation, such as an API token: `keys/<name>`, 64 hexadecimal
@@ -247,12 +248,10 @@ impl Stack {
         secret(&self.data_dir, name)
     }
 
-    /// The bearer token of an agent: the secret `agent-<id>.token`.
-    ///
-    /// # Errors
-    /// Where the file cannot be read or made.
-    pub fn agent_token(&self, agent: &AgentId) -> Result<String, StackError> {
-        agent_token(&self.data_dir, agent)
+    /// Where the key of an agent of this installation lies: `keys/agent-<id>.key`, in the
+    /// form that the agent reads.
+    pub fn agent_key_file(&self, agent: &AgentId) -> PathBuf {
+        self.data_dir.join("keys").join(agent_key(agent))
     }
 
     /// Stops: no new work, phases at work may finish, everything written. What was not
@@ -274,7 +273,7 @@ struct Opened {
     lock: Lock,
     store: Arc<Store>,
     objects: LocalObjects,
-    tokens: AgentTokens,
+    agents: Vec<(AgentId, AgentKey)>,
     definition: String,
     resolvers: Option<LocalResolvers>,
 }
@@ -289,9 +288,9 @@ impl Opened {
         let store = Store::open(&file).map_err(TableError::from)?;
         let objects = LocalObjects::open(data, &config.allowed_roots, config.s3.clone())
             .map_err(|source| io("objects", source))?;
-        let mut tokens = AgentTokens::new();
+        let mut agents = Vec::with_capacity(config.agents.len());
         for agent in &config.agents {
-            tokens = tokens.with(agent.clone(), &agent_token(data, agent)?);
+            agents.push((agent.clone(), public_key(data, &agent_key(agent))?));
         }
         let definition = match &config.definition {
             None => DEFINITION.to_owned(),
@@ -311,7 +310,7 @@ impl Opened {
             lock,
             store: Arc::new(store),
             objects,
-            tokens,
+            agents,
             definition,
             resolvers,
         })
@@ -368,8 +367,15 @@ fn lock(data_dir: &Path) -> Result<Lock, StackError> {
     Ok(Lock(file))
 }
 
-fn agent_token(data_dir: &Path, agent: &AgentId) -> Result<String, StackError> {
-    secret(data_dir, &format!("agent-{agent}.token"))
+fn agent_key(agent: &AgentId) -> String {
+    format!("agent-{agent}.key")
+}
+
+/// The public half of a secret that is an Ed25519 key.
+fn public_key(data_dir: &Path, name: &str) -> Result<AgentKey, StackError> {
+    let seed = seed(data_dir, name)?;
+    let key = ed25519_dalek::SigningKey::from_bytes(&seed);
+    Ok(AgentKey(key.verifying_key().to_bytes()))
 }
 
 fn secret(data_dir: &Path, name: &str) -> Result<String, StackError> {
@@ -395,10 +401,15 @@ fn secret(data_dir: &Path, name: &str) -> Result<String, StackError> {
 
 /// The Ed25519 key that signs the records of this installation's resolvers.
 fn signing_key(data_dir: &Path) -> Result<[u8; 32], StackError> {
+    seed(data_dir, SIGNING_KEY)
+}
+
+/// The 32 bytes of a secret.
+fn seed(data_dir: &Path, name: &str) -> Result<[u8; 32], StackError> {
     let mut key = [0; 32];
-    let text = secret(data_dir, SIGNING_KEY)?;
+    let text = secret(data_dir, name)?;
     hex::decode_to_slice(&text, &mut key).map_err(|error| {
-        let what = format!("secret {SIGNING_KEY}");
+        let what = format!("secret {name}");
         io(
             what,
             io::Error::other(format!("expected 64 hexadecimal digits: {error}")),

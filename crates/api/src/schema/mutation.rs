@@ -5,6 +5,7 @@ use control::Principal;
 use control::authority::{Action, Resource};
 use model::{ArtifactName, CheckpointId, Code, GroupId, LibraryId, Refusal, RetentionClass};
 
+use super::agent::{Agent, EnrolmentCode};
 use super::checkpoint::{GroupNode, Restore};
 use super::input::{GroupTarget, ParkedDecision, PoolInput, ScopeInput, ServiceInput, SubmitInput};
 use super::library::Pool;
@@ -419,5 +420,29 @@ impl Mutation {
             .revoke(&token)
             .map_err(|error| token_refused(&error))?;
         Ok(true)
+    }
+
+    /// Issues a code with which an agent enrols, once, within an hour; a code issued before
+    /// is void. The library is the installation's own where absent. For operators.
+    async fn create_enrolment_code(
+        &self,
+        ctx: &Context<'_>,
+        agent: String,
+        library: Option<String>,
+    ) -> Result<EnrolmentCode, Error> {
+        let (api, who) = of(ctx)?;
+        let agent = name(&agent, "agent")?;
+        let library = self::library(api, library)?;
+        let code = api.control.issue_enrolment_code(who, &agent, &library);
+        Ok(code.await.or_refused()?.into())
+    }
+
+    /// Takes an agent's right to speak. It takes effect within five seconds; what the agent
+    /// was doing ends with its lease. For operators.
+    async fn revoke_agent(&self, ctx: &Context<'_>, agent: String) -> Result<Agent, Error> {
+        let (api, who) = of(ctx)?;
+        let agent = name(&agent, "agent")?;
+        let revoked = api.control.revoke_agent(who, &agent);
+        Ok(revoked.await.or_refused()?.into())
     }
 }

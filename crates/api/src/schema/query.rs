@@ -5,6 +5,7 @@ use control::ListCheckpoints;
 use control::authority::{Action, Resource};
 use model::{CheckpointId, DecisionId, GroupId, RestoreId};
 
+use super::agent::Agent;
 use super::checkpoint::{Checkpoint, GroupNode, Restore};
 use super::input::GroupTarget;
 use super::library::{Drive, LedgerHead, Pool, Volume};
@@ -307,5 +308,12 @@ impl Query {
         Ok(Some(
             api.tokens.list().into_iter().map(Token::from).collect(),
         ))
+    }
+
+    /// All agents, by name; at most 1,000. For operators.
+    async fn agents(&self, ctx: &Context<'_>) -> Result<Option<Vec<Agent>>, Error> {
+        let (api, who) = of(ctx)?;
+        let agents = api.control.agents(who).await.or_refused()?;
+        Ok(Some(agents.into_iter().map(Agent::from).collect()))
     }
 }

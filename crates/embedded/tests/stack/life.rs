@@ -158,13 +158,17 @@ async fn live(
         address,
         done,
     } = start(directory);
-    let token = std::fs::read_to_string(directory.join("data/keys/agent-agent-1.token")).unwrap();
+    let key = |agent: &str| {
+        let path = directory.join(format!("data/keys/agent-{agent}.key"));
+        wire::SecretKey::parse(&std::fs::read_to_string(path).unwrap()).unwrap()
+    };
     let summary = std::cell::RefCell::new(None);
     {
         let mut kill = || child.kill().unwrap();
         let mut line = Line {
             address,
-            token: token.trim().to_owned(),
+            key: key("agent-1"),
+            other: key("agent-2"),
             client: reqwest::Client::new(),
             calls_left: calls,
             kill: &mut kill,

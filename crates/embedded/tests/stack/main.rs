@@ -28,7 +28,7 @@ fn config(directory: &Path) -> StackConfig {
     };
     let mut config = StackConfig::new(directory.join("data"), pool);
     config.allowed_roots = vec![directory.join("artifacts")];
-    config.agents = vec!["agent-1".parse().unwrap()];
+    config.agents = vec!["agent-1".parse().unwrap(), "agent-2".parse().unwrap()];
     config
 }
 
@@ -61,17 +61,20 @@ async fn secrets_and_the_pool_are_made_once() {
     let mut config = config(directory.path());
     let stack = Stack::start(config.clone()).await.unwrap();
     let agent = "agent-1".parse().unwrap();
-    let (token, api) = (
-        stack.agent_token(&agent).unwrap(),
-        stack.secret("operator").unwrap(),
+    let key = || std::fs::read_to_string(directory.path().join("data/keys/agent-agent-1.key"));
+    let (first, api) = (key().unwrap(), stack.secret("operator").unwrap());
+    assert_eq!((first.trim().len(), api.len()), (64, 64));
+    assert_ne!(first.trim(), api);
+    assert_eq!(
+        stack.agent_key_file(&agent),
+        directory.path().join("data/keys/agent-agent-1.key")
     );
-    assert_eq!((token.len(), api.len()), (64, 64));
-    assert_ne!(token, api);
     assert!(stack.secret("../outside").is_err());
     for (path, mode) in [
         ("data", 0o700),
         ("data/keys", 0o700),
         ("data/keys/operator", 0o600),
+        ("data/keys/agent-agent-1.key", 0o600),
     ] {
         let found = std::fs::metadata(directory.path().join(path))
             .unwrap()
@@ -95,7 +98,10 @@ async fn secrets_and_the_pool_are_made_once() {
 
     config.pool.write_drives = 1;
     let stack = Stack::start(config.clone()).await.unwrap();
-    assert_eq!(stack.agent_token(&agent).unwrap(), token);
+    assert_eq!(key().unwrap(), first);
+    let agents = stack.control.agents(&Principal::Operator).await.unwrap();
+    let leaves = stack.control.ledger_leaves(0, 100).await.unwrap();
+    assert_eq!((agents.len(), leaves.len()), (2, 2), "registered once");
     assert_eq!(stack.secret("operator").unwrap(), api);
     let kept = stack
         .control

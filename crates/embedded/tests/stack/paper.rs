@@ -14,6 +14,7 @@ use model::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::Digest as _;
+use wire::SecretKey;
 
 /// What is on one tape, and the highest fence that wrote there.
 #[derive(Default)]
@@ -32,23 +33,68 @@ pub(crate) struct Gone(pub(crate) String);
 /// The line to the stack. At its last call the stack is killed while it answers.
 pub(crate) struct Line<'a> {
     pub(crate) address: String,
-    pub(crate) token: String,
+    /// The agent's key.
+    pub(crate) key: SecretKey,
+    /// The key of another agent of the same installation.
+    pub(crate) other: SecretKey,
     pub(crate) client: reqwest::Client,
     pub(crate) calls_left: Option<usize>,
     pub(crate) kill: &'a mut (dyn FnMut() + Send),
 }
 
 impl Line<'_> {
+    fn signed(
+        &self,
+        agent: &str,
+        key: &SecretKey,
+        call: &str,
+        question: &impl Serialize,
+    ) -> reqwest::RequestBuilder {
+        let body = serde_json::to_vec(question).unwrap();
+        let path = format!("/agent/v1/{call}");
+        let now = jiff::Timestamp::now().as_second();
+        let signed = wire::sign(key, agent, "POST", &path, &body, now, "07");
+        self.client
+            .post(format!("http://{}{path}", self.address))
+            .header("content-digest", signed.content_digest)
+            .header("signature-input", signed.signature_input)
+            .header("signature", signed.signature)
+            .body(body)
+    }
+
+    /// An agent that is enrolled here too gets nothing of this session, whatever it knows.
+    async fn others_are_refused(&self, session: &SessionRef) {
+        let mut renew = serde_json::to_value(session).unwrap();
+        renew["moved"] = 0.into();
+        renew["doing"] = "stealing".into();
+        for call in ["renew", "ready", "claim", "complete", "close"] {
+            let mut question = renew.clone();
+            question["kinds"] = serde_json::json!(["write"]);
+            question["max_items"] = 1.into();
+            question["max_bytes"] = 1.into();
+            question["wait_ms"] = 0.into();
+            question["results"] = serde_json::json!([]);
+            question["found"] = serde_json::json!([]);
+            question["labelled"] = false.into();
+            question["abandoned"] = 0.into();
+            question["used"] = 0.into();
+            let position = serde_json::to_value(Tape::default().position()).unwrap();
+            question["position"] = position;
+            let call = format!("sessions/{call}");
+            let request = self.signed("agent-2", &self.other, &call, &question);
+            let answer = request.send().await.unwrap();
+            let (status, text) = (answer.status(), answer.text().await.unwrap());
+            assert_eq!(status, reqwest::StatusCode::FORBIDDEN, "{call}: {text}");
+            assert!(text.contains("another agent's"), "{call}: {text}");
+        }
+    }
+
     async fn ask<A: DeserializeOwned>(
         &mut self,
         call: &str,
         question: &impl Serialize,
     ) -> Result<A, Gone> {
-        let request = self
-            .client
-            .post(format!("http://{}/agent/v1/{call}", self.address))
-            .bearer_auth(&self.token)
-            .json(question);
+        let request = self.signed("agent-1", &self.key, call, question);
         let gone = |error: reqwest::Error| Gone(error.to_string());
         if let Some(left) = &mut self.calls_left {
             if *left == 0 {
@@ -249,6 +295,9 @@ async fn hold(line: &mut Line<'_>, session: WriteSession, tapes: &mut Tapes) -> 
             },
         )
         .await?;
+    if line.calls_left.is_none() {
+        line.others_are_refused(&reference).await;
+    }
     loop {
         let claimed: ClaimAnswer = line
             .ask(
