@@ -117,8 +117,20 @@ pub struct HeldKey {
 /// The secret that lets an agent enrol once. Shown to the operator once; never in `Debug`
 /// output.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "String", into = "String")]
 pub struct CodeText(String);
+
+impl From<String> for CodeText {
+    fn from(text: String) -> Self {
+        Self::new(&text)
+    }
+}
+
+impl From<CodeText> for String {
+    fn from(code: CodeText) -> Self {
+        code.0
+    }
+}
 
 impl CodeText {
     /// A code as somebody typed it: white space, hyphens and case do not count.
@@ -216,6 +228,8 @@ mod tests {
         assert_eq!(code.plain(), "00ffa1b2c3");
         assert_eq!(code.grouped(), "00ff-a1b2-c3");
         assert_eq!(CodeText::new(&code.grouped()), code);
+        let typed: CodeText = serde_json::from_str("\"00FF-A1B2 C3\"").unwrap();
+        assert_eq!(typed, code);
         assert_eq!(format!("{code:?}"), "CodeText(…)");
     }
 
