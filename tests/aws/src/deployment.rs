@@ -290,4 +290,15 @@ impl Client {
             self.rest("s3", &set);
         }
     }
+
+    /// Puts an object, and gives its version.
+    pub fn put_object(&self, bucket: &str, key: &str, bytes: &[u8]) -> String {
+        let mut put = Request::post(&format!("/{bucket}/{key}"), bytes.to_vec());
+        put.method = "PUT".to_owned();
+        let answer = self.send("s3", &put);
+        let version = answer.header("x-amz-version-id");
+        version
+            .unwrap_or_else(|| panic!("{key}: {answer:?}"))
+            .to_owned()
+    }
 }

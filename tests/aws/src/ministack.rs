@@ -180,6 +180,11 @@ impl Client {
     /// Asks a service that speaks in paths and methods; fails where it refuses. Gives JSON, or
     /// nothing where the answer is none.
     pub fn rest(&self, service: &str, request: &Request) -> Value {
+        serde_json::from_slice(&self.send(service, request).body).unwrap_or_default()
+    }
+
+    /// The same, with all of the answer.
+    pub fn send(&self, service: &str, request: &Request) -> http::Response {
         let request = request
             .clone()
             .with("authorization", &authorization(service));
@@ -191,7 +196,7 @@ impl Client {
             request.target,
             answer.status
         );
-        serde_json::from_str(&text).unwrap_or_default()
+        answer
     }
 
     /// Asks a service that takes forms, and gives its XML.

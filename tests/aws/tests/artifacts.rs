@@ -61,7 +61,7 @@ fn phase_event(op: &str, length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_bootstrap_answers_what_it_can_and_refuses_the_rest_by_name() {
+fn a_phase_refuses_by_name_whatever_the_length_and_survives_garbage() {
     if !possible() {
         return;
     }
@@ -82,6 +82,15 @@ fn a_bootstrap_answers_what_it_can_and_refuses_the_rest_by_name() {
 
         garbage(function, &rie);
     }
+}
+
+#[test]
+fn the_other_functions_answer_and_survive_garbage() {
+    if !possible() {
+        return;
+    }
+    let deployment = Deployment::start("file:///tmp");
+    let endpoint = deployment.stack.address();
     for function in [
         "EventsFunction",
         "AgentFunction",
@@ -185,16 +194,21 @@ fn a_function_that_takes_too_long_is_ended_and_the_next_event_is_answered() {
     }
     let deployment = Deployment::start("file:///tmp");
     let services = Holding::before(deployment.stack.address());
-    let rie = run(&deployment, "VerifyFunction", 2, &services.server.address());
+    let rie = run(
+        &deployment,
+        "ValidateFunction",
+        2,
+        &services.server.address(),
+    );
     let begun = Instant::now();
-    let late = rie.invoke(&phase_event("commit", 0));
+    let late = rie.invoke(&phase_event("check", 0));
     assert!(
         late.text.contains("timed out after 2.00 seconds"),
         "{late:?}"
     );
     assert!(begun.elapsed() >= Duration::from_secs(2));
     services.until_held();
-    let next = rie.invoke(&phase_event("commit", 0));
+    let next = rie.invoke(&phase_event("check", 0));
     assert!(next.error_type().starts_with("Tapemark."), "{next:?}");
 }
 
@@ -212,13 +226,13 @@ fn a_function_that_aborts_says_so_and_the_next_event_is_answered() {
         &services.server.address(),
     );
     let died = std::thread::scope(|threads| {
-        let asked = threads.spawn(|| rie.invoke(&phase_event("commit", 0)));
+        let asked = threads.spawn(|| rie.invoke(&phase_event("check", 0)));
         services.until_held();
         signal("ABRT", &rie.bootstrap().unwrap().to_string());
         asked.join().unwrap()
     });
     assert_eq!(died.status, 502, "{died:?}");
     assert_eq!(died.error_type(), "Runtime.ExitError", "{died:?}");
-    let next = rie.invoke(&phase_event("commit", 0));
+    let next = rie.invoke(&phase_event("check", 0));
     assert!(next.error_type().starts_with("Tapemark."), "{next:?}");
 }
