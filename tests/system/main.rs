@@ -15,6 +15,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod aws;
 mod one_machine;
 #[path = "../support.rs"]
 mod support;
@@ -209,4 +210,10 @@ fn the_story(place: &mut dyn Place) {
 #[test]
 fn two_hundred_checkpoints_survive_on_one_machine() {
     the_story(&mut one_machine::OneMachine::start());
+}
+#[test]
+fn two_hundred_checkpoints_survive_on_aws() {
+    if aws_stories::deployment::possible() {
+        the_story(&mut aws::Aws::start());
+    }
 }
