@@ -1,6 +1,7 @@
 //! What a function is told by its environment.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use model::LibraryId;
 
@@ -23,7 +24,10 @@ pub struct Sources(pub Vec<String>);
 /// The variables of a function, read where they are needed: each function has only those
 /// of what it does.
 #[derive(Clone)]
-pub struct Environment(std::sync::Arc<dyn Fn(&str) -> Option<String> + Send + Sync>);
+pub struct Environment(Arc<Get>);
+
+/// How a variable is read.
+type Get = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl Environment {
     /// That of the process.
@@ -33,7 +37,7 @@ impl Environment {
 
     /// Variables from elsewhere, as tests have them.
     pub fn of(get: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self(std::sync::Arc::new(get))
+        Self(Arc::new(get))
     }
 
     /// A variable as it is; none where it is empty.

@@ -37,7 +37,9 @@ impl Basis {
         let connection = Connection::default();
         // Both read the same environment; one after the other costs nothing.
         let table = DynamoTable::connect(&connection, table).await;
-        let objects = S3Objects::with_client(connection.s3().await, place);
+        let documents = environment.documents_bucket()?;
+        let objects =
+            S3Objects::with_client(connection.s3().await, place).with_documents(documents);
         Ok(Self {
             environment,
             connection,

@@ -33,7 +33,7 @@ pub struct Metric {
     name: &'static str,
     unit: Unit,
     value: f64,
-    by: Option<(&'static str, String)>,
+    by: Option<Dimension>,
 }
 
 impl Metric {
@@ -55,11 +55,14 @@ impl Metric {
     }
 }
 
+/// A dimension and its value.
+type Dimension = (&'static str, String);
+
 /// The metrics of one piece of work, such as an invocation.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     namespace: &'static str,
-    dimensions: Vec<(&'static str, String)>,
+    dimensions: Vec<Dimension>,
     properties: BTreeMap<&'static str, Value>,
     metrics: Vec<Metric>,
 }
@@ -95,7 +98,7 @@ impl Metrics {
     /// The lines: one for the metrics without a dimension of their own, and one for each
     /// value of such a dimension, because a member of the object has one value only.
     pub fn to_line(&self, now: Timestamp) -> String {
-        let mut groups: Vec<(Option<&(&'static str, String)>, Vec<&Metric>)> = Vec::new();
+        let mut groups: Vec<(Option<&Dimension>, Vec<&Metric>)> = Vec::new();
         for metric in &self.metrics {
             let by = metric.by.as_ref();
             match groups.iter_mut().find(|(found, _)| *found == by) {
@@ -110,12 +113,7 @@ impl Metrics {
         lines.join("\n")
     }
 
-    fn object(
-        &self,
-        now: Timestamp,
-        by: Option<&(&'static str, String)>,
-        metrics: &[&Metric],
-    ) -> Value {
+    fn object(&self, now: Timestamp, by: Option<&Dimension>, metrics: &[&Metric]) -> Value {
         let mut object = Map::new();
         let dimensions = self.dimensions.iter().chain(by);
         let names: Vec<&str> = dimensions.clone().map(|(name, _)| *name).collect();

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use aws::SqsBell;
 use control::Phase;
 use control::ports::NoResolvers;
-use lambda::{Basis, Environment, Function, NoBell, PhaseFunction};
+use lambda::{Basis, Environment, Function, PhaseFunction};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     let environment = Environment::of_process();
     let started = lambda::start(&environment)?;
     let basis = Basis::new(environment).await?;
-    let control = basis.control(Arc::new(NoBell), Arc::new(NoResolvers));
+    let queue = basis.environment.bell_queue()?;
+    let bell = SqsBell::connect(&basis.connection, queue).await;
+    let control = basis.control(Arc::new(bell), Arc::new(NoResolvers));
     let phase = PhaseFunction::new(Function::new("verify"), control, Phase::Verify);
     lambda::serve(started, async |event| phase.handle(event).await).await
 }
