@@ -1,8 +1,20 @@
-//! The control plane's ports on AWS: the table on DynamoDB, objects on S3.
+//! The control plane's ports on AWS, each behind a feature, so that a function links the
+//! clients that it needs.
 //!
-//! It knows how AWS is asked, how often, and what its errors mean. It never holds a
-//! business rule: what a missing object means for a checkpoint, or who wins a race for an
-//! item, is `control`'s to say.
+//! | feature | port | service |
+//! |---|---|---|
+//! | `table` | `DynamoTable` | DynamoDB |
+//! | `objects` | `S3Objects`, `ArtifactStore` | S3 |
+//! | `stepfunctions` | `StepFunctions`: tells effects, shows executions | Step Functions |
+//! | `queue` | `SqsBell`: wakes agents | SQS |
+//! | `resolvers`, `publish` | `S3Resolvers`: calls resolvers; has them compiled | S3; Lambda |
+//! | `kms` | `KmsSigner`: signs records of resolvers | KMS |
+//! | `events` | `EventBridge` | EventBridge |
+//!
+//! It knows how AWS is asked, how often, and what its errors mean
+//! (`docs/decisions/0009-calling-aws.md`). It never holds a business rule: what a missing
+//! object means for a checkpoint, or who wins a race for an item, is `control`'s to say. It
+//! compiles nothing.
 //!
 //! ```no_run
 //! use aws::{Connection, DynamoTable};
