@@ -76,21 +76,20 @@ impl Local {
         command
     }
 
-    /// `sam local invoke` with an event; the last line of what it prints is the answer.
-    fn invoke(&self, function: &str, event: &Value) -> Value {
+    /// `sam local invoke` with an event: the last line of what it prints, which is the answer,
+    /// and what it says beside it.
+    fn invoke(&self, function: &str, event: &Value) -> (Value, String) {
         let file = self.deployment.stack.folder().join("event.json");
         std::fs::write(&file, event.to_string()).unwrap();
         let mut command = self.sam(&["invoke", function, "--event", file.to_str().unwrap()]);
         let said = command.output().unwrap();
         let text = String::from_utf8_lossy(&said.stdout).into_owned();
-        let answer = text
-            .lines()
-            .rev()
-            .find_map(|line| serde_json::from_str(line).ok());
-        answer.unwrap_or_else(|| {
-            let why = String::from_utf8_lossy(&said.stderr).into_owned();
-            unreachable!("{function}: {}\n{text}\n{why}", said.status)
-        })
+        let why = String::from_utf8_lossy(&said.stderr).into_owned();
+        let mut lines = text.lines().rev();
+        let answer = lines.find_map(|line| serde_json::from_str(line).ok());
+        let answer =
+            answer.unwrap_or_else(|| unreachable!("{function}: {}\n{text}\n{why}", said.status));
+        (answer, why)
     }
 }
 
@@ -145,15 +144,20 @@ fn every_function_answers_in_its_container_and_the_api_on_its_port() {
     let local = Local::start();
     for (function, event, expected) in cases() {
         let begun = std::time::Instant::now();
-        let answer = local.invoke(function, &event);
+        let (answer, why) = local.invoke(function, &event);
         eprintln!("sam local invoke {function}: {:?}", begun.elapsed());
         let error = answer["errorType"].as_str().unwrap_or_default();
         match expected {
-            Expected::Refusal => assert!(error.starts_with("Tapemark."), "{function}: {answer}"),
-            Expected::Member(name) => assert!(answer.get(name).is_some(), "{function}: {answer}"),
-            Expected::NoError => assert_eq!(error, "", "{function}: {answer}"),
+            Expected::Refusal => assert!(
+                error.starts_with("Tapemark."),
+                "{function}: {answer}\n{why}"
+            ),
+            Expected::Member(name) => {
+                assert!(answer.get(name).is_some(), "{function}: {answer}\n{why}")
+            }
+            Expected::NoError => assert_eq!(error, "", "{function}: {answer}\n{why}"),
             Expected::Status(code) => {
-                assert_eq!(answer["statusCode"], code, "{function}: {answer}")
+                assert_eq!(answer["statusCode"], code, "{function}: {answer}\n{why}")
             }
         }
     }
