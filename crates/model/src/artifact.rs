@@ -13,7 +13,8 @@ use crate::{Bytes, InvalidId, Sha256};
 pub const MAX_ARTIFACT_NAME_BYTES: usize = 1024;
 
 /// A relative path with `/` between parts, safe to create below a restore directory:
-/// no empty, `.` or `..` part, no control character, no backslash, at most
+/// no empty, `.` or `..` part, no control character, none that turns the direction of text,
+/// no backslash, at most
 /// [`MAX_ARTIFACT_NAME_BYTES`] bytes and 255 bytes a part.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
@@ -40,8 +41,11 @@ impl FromStr for ArtifactName {
             "1 to 1,024 bytes"
         } else if text.starts_with('/') {
             "a relative path"
-        } else if text.chars().any(|c| c.is_control() || c == '\\') {
-            "no control character and no backslash"
+        } else if text
+            .chars()
+            .any(|c| c.is_control() || turns_text(c) || c == '\\')
+        {
+            "no control character, none that turns the direction of text, and no backslash"
         } else if text.split('/').any(|part| matches!(part, "" | "." | "..")) {
             "no empty, `.` or `..` part"
         } else if text.split('/').any(|part| part.len() > 255) {
@@ -55,6 +59,12 @@ impl FromStr for ArtifactName {
             found: shorten(text),
         })
     }
+}
+
+/// The characters that turn the direction of text (Unicode UAX #9, explicit directional
+/// formatting): with them a name is shown as another one.
+const fn turns_text(c: char) -> bool {
+    matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl<'de> Deserialize<'de> for ArtifactName {
@@ -212,10 +222,42 @@ mod tests {
             "a\n",
             &long,
             &part,
+            // What a terminal would obey: CSI, OSC, a C1 control, backspace, carriage return.
+            "\u{1b}[2Jx",
+            "\u{1b}]0;owned\u{7}",
+            "\u{9b}31m",
+            "safe\u{8}\u{8}\u{8}\u{8}evil",
+            "good\rbad",
+            "\u{7f}",
+            // What a reader would misread.
+            "gpj\u{202e}exe.jpg",
+            "a\u{2066}b\u{2069}",
+            // Windows: drives and shares.
+            "C:\\Windows\\system32",
+            "\\\\server\\share",
+            "a\\..\\..\\b",
         ] {
             assert!(bad.parse::<ArtifactName>().is_err(), "{bad:?}");
         }
-        for good in ["a", "bin/app", "größe/漢字.tar", "..a/b..", "a b"] {
+        for good in [
+            "a",
+            "bin/app",
+            "größe/漢字.tar",
+            "..a/b..",
+            "a b",
+            // Ordinary names here: artifacts are restored on Unix.
+            "CON",
+            "aux.txt",
+            "nul",
+            "a:b",
+            "trailing. ",
+            "-rf",
+            "~/x",
+            "$(id)",
+            // Confusables are other names, not refused: Cyrillic a, full-width dots.
+            "b\u{430}r",
+            "\u{ff0e}\u{ff0e}/x",
+        ] {
             assert!(good.parse::<ArtifactName>().is_ok(), "{good:?}");
         }
     }

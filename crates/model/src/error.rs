@@ -41,7 +41,7 @@ codes! {
     /// Check 1: the request breaks the schema or a limit.
     InvalidRequest => "correct the named field and submit again",
     /// Check 2: the caller may not act for this service.
-    Forbidden => "use a token scoped to the service",
+    Forbidden => "use a token that may do it, or ask an operator what the policies say",
     /// Check 3: the idempotency key was used with another payload.
     IdempotencyMismatch => "use a new idempotency key for a new payload",
     /// Check 4: nobody registered the service.

@@ -261,8 +261,9 @@ pub struct WriteOrder {
     pub artifacts: Vec<OrderedArtifact>,
 }
 
-/// An artifact in a write order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An artifact in a write order. `Debug` leaves out what may open its bytes to who reads
+/// a log: the query of a presigned URL.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderedArtifact {
     /// Its name.
     pub name: ArtifactName,
@@ -276,6 +277,23 @@ pub struct OrderedArtifact {
     pub range: ArtifactRange,
     /// Where the pinned bytes can be fetched: `file:///…` or a presigned `http(s)://…`.
     pub fetch: String,
+}
+
+impl std::fmt::Debug for OrderedArtifact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let public = self
+            .fetch
+            .split_once('?')
+            .map_or(&*self.fetch, |(url, _)| url);
+        f.debug_struct("OrderedArtifact")
+            .field("name", &self.name)
+            .field("source", &self.source)
+            .field("size", &self.size)
+            .field("sha256", &self.sha256)
+            .field("range", &self.range)
+            .field("fetch", &public)
+            .finish()
+    }
 }
 
 /// Read a placement back through the restore path and compare.

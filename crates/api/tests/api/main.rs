@@ -4,5 +4,6 @@
 mod answers;
 mod callers;
 mod resolvers;
+mod secrets;
 mod support;
 mod transport;

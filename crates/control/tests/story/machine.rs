@@ -8,6 +8,9 @@ use control::{Control, Effect, Phase};
 use model::Refusal;
 use serde_json::{Value, json};
 
+/// With what the tokens of this engine begin, so that they are found wherever they turn up.
+pub(crate) const TOKENS: &str = "task-token-of-";
+
 /// Where a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum At {
@@ -157,7 +160,7 @@ impl Machine {
             _ => return,
         };
         run.tokens += 1;
-        let token = format!("{name}-{}", run.tokens);
+        let token = format!("{TOKENS}{name}-{}", run.tokens);
         let payload = json!({
             "op": op, "run": run.run, "group": run.group, "placement": run.placement,
             "attempt": run.attempt, "error": run.error, "taskToken": token,

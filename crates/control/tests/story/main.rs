@@ -24,6 +24,7 @@ mod patience;
 mod releases;
 mod requests;
 mod resolvers;
+mod secrets;
 mod simulation;
 mod spine;
 

@@ -394,3 +394,38 @@ async fn a_key_stands_for_one_payload() -> Test {
     assert!(!outcome.repeated);
     Ok(())
 }
+
+#[tokio::test]
+async fn hostile_artifact_names_are_refused_at_the_door_and_not_repeated_raw() -> Test {
+    let stage = Stage::new(31, 1, Bytes::gib(1), &["a"]).await?;
+    let long = format!("{}y", "x/".repeat(2048));
+    for name in [
+        "../../etc/passwd",
+        "/etc/passwd",
+        "a/../../b",
+        "a\0b",
+        "\u{1b}[2J\u{1b}]0;owned\u{7}",
+        "\u{9b}31m",
+        "good\rbad",
+        "gpj\u{202e}exe.jpg",
+        "C:\\Windows\\system32",
+        "\\\\server\\share",
+        long.as_str(),
+    ] {
+        let mut json = stage.world.sample("a", "1");
+        json["members"][0]["artifacts"][0]["name"] = name.into();
+        let refusals = parse_submission(json).unwrap_err();
+        assert_eq!(refusals.len(), 1, "{name:?}");
+        let refusal = &refusals[0];
+        assert_eq!(refusal.code, model::Code::InvalidArtifactName, "{name:?}");
+        assert_eq!(
+            refusal.field.as_deref(),
+            Some("members[0].artifacts[0].name")
+        );
+        // What is shown to humans obeys no terminal and is short.
+        let harmless = |c: char| !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}');
+        assert!(refusal.message.chars().all(harmless), "{refusal}");
+        assert!(refusal.message.len() < 600, "{refusal}");
+    }
+    Ok(())
+}

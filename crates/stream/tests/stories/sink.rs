@@ -166,3 +166,56 @@ fn a_sink_dropped_in_the_middle_cleans_up() {
     drop(sink);
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn strange_names_that_are_allowed_come_back_as_files_inside_and_nothing_else() {
+    let deep = vec!["d"; 200].join("/");
+    let long = "n".repeat(255);
+    let names = [
+        "CON",
+        "aux.txt",
+        "a:b",
+        "trailing. ",
+        "-rf",
+        "~/x",
+        "$(touch owned)",
+        "..a/b..",
+        "\u{ff0e}\u{ff0e}/x",
+        "b\u{430}r",
+        "bar",
+        "größe/漢字.tar",
+        ".tapemark-0-0000000000000000.partial",
+        deep.as_str(),
+        long.as_str(),
+    ];
+    let contents: Vec<_> = names
+        .iter()
+        .enumerate()
+        .map(|(n, name)| (*name, noise(n as u64, 100)))
+        .collect();
+    let files = shelf(&contents);
+    let (mut tape, keys, placement) = tape_with(&files);
+    let home = tempfile::tempdir().unwrap();
+    let root = home.path().join("out");
+    let mut sink = DirectorySink::create(&root).unwrap();
+    let options = ReadOptions::default();
+    read_placement(&placement, &mut tape, &keys.opener, &mut sink, &options).unwrap();
+    for (name, bytes) in &files.0 {
+        assert_eq!(&fs::read(root.join(name)).unwrap(), bytes, "{name:?}");
+    }
+    let mut found = 0;
+    let mut directories = vec![root.clone()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                directories.push(entry.path());
+            } else {
+                found += 1;
+            }
+        }
+    }
+    assert_eq!(found, names.len());
+    let beside: Vec<_> = fs::read_dir(home.path()).unwrap().collect();
+    assert_eq!(beside.len(), 1, "nothing beside the directory");
+}
