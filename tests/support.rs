@@ -27,6 +27,7 @@ pub struct Stack {
     environment: Vec<(String, String)>,
     up: Option<Child>,
     url: String,
+    ready: Value,
 }
 
 /// What a command answered.
@@ -82,6 +83,7 @@ impl Stack {
             environment: environment.iter().map(|(k, v)| (own(k), own(v))).collect(),
             up: None,
             url: String::new(),
+            ready: Value::Null,
         };
         stack.up();
         stack
@@ -105,6 +107,11 @@ impl Stack {
     /// Where the API is.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// What `tapemark up` said when it was ready.
+    pub fn ready(&self) -> &Value {
+        &self.ready
     }
 
     /// Starts `tapemark up` and waits until it says that it is ready.
@@ -132,6 +139,7 @@ impl Stack {
         };
         let ready: Value = serde_json::from_str(&ready).unwrap();
         self.url = ready["url"].as_str().unwrap().to_owned();
+        self.ready = ready;
         self.up = Some(child);
     }
 

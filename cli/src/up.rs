@@ -2,7 +2,11 @@
 //! this process on one loopback listener; the agent in a child process.
 
 mod child;
+#[cfg(feature = "aws-endpoints")]
+mod endpoints;
 mod files;
+#[cfg(not(feature = "aws-endpoints"))]
+mod no_endpoints;
 mod resolvers;
 #[cfg(feature = "s3")]
 mod s3;
@@ -37,6 +41,8 @@ use crate::connection::URL_FILE;
 use crate::failure::Failure;
 use crate::out::Out;
 pub(crate) use child::AgentProcess;
+#[cfg(not(feature = "aws-endpoints"))]
+use no_endpoints as endpoints;
 pub(crate) use setup::{Setup, Size, UpArgs};
 
 /// How long the first inventory may take before `up` says that it is ready anyway.
@@ -86,6 +92,8 @@ pub(crate) struct Running {
     inventory: watch::Receiver<bool>,
     data_dir: PathBuf,
     stack: Stack,
+    /// Where catalogue and objects are, if not below the data directory.
+    served: Option<endpoints::Served>,
     stop: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<()>>,
 }
@@ -110,15 +118,18 @@ pub(crate) async fn up(out: &Out, data_dir: PathBuf, args: UpArgs) -> Result<(),
             keeping.await??;
         }
     }
-    let ready = json!({
+    let mut ready = json!({
         "url": running.url,
         "data": running.data_dir,
         "token_file": running.data_dir.join(crate::connection::TOKEN_FILE),
         "pid": std::process::id(),
     });
+    if let Some(served) = &running.served {
+        ready["aws"] = served.view();
+    }
     out.show(&ready, |style| {
         format!(
-            "{} at {}\n  data   {}\n  token  {}\n  roots  {}\nStop with Ctrl-C.\n",
+            "{} at {}\n  data   {}\n  token  {}\n  roots  {}\n{}Stop with Ctrl-C.\n",
             style.green("Tapemark is up"),
             style.bold(&running.url),
             running.data_dir.display(),
@@ -135,7 +146,12 @@ pub(crate) async fn up(out: &Out, data_dir: PathBuf, args: UpArgs) -> Result<(),
                         .collect();
                     roots.join(", ")
                 }
-            }
+            },
+            running
+                .served
+                .as_ref()
+                .map(endpoints::Served::lines)
+                .unwrap_or_default(),
         )
     })?;
     stop.await;
@@ -218,6 +234,7 @@ pub(crate) async fn start(data_dir: &Path, setup: &Setup) -> Result<Running, Fai
         write_drives: u8::try_from(setup.drives / 2).unwrap_or(u8::MAX).max(1),
         fallback: model::Fallback::BuiltIn,
     };
+    files::check_place(data_dir, setup)?;
     // Before there is a catalogue, so that one without an identity means a lost identity.
     files::age_identity(data_dir)?;
     let mut config = StackConfig::new(data_dir, pool);
@@ -225,6 +242,15 @@ pub(crate) async fn start(data_dir: &Path, setup: &Setup) -> Result<Running, Fai
     config.agents = vec![names.agent.clone()];
     config.s3 = s3_source(setup).await?;
     config.resolvers = Some(resolvers::setup());
+    let served = match setup.aws_endpoints {
+        Some(address) => {
+            let (served, stores) =
+                endpoints::start(data_dir, address, &config.pool, setup.seed).await?;
+            config.stores = Some(stores);
+            Some(served)
+        }
+        None => None,
+    };
     let stack = Stack::start(config).await?;
     let data_dir = data_dir.canonicalize()?;
     let tokens = FileTokens::open(data_dir.join("tokens.json"))?;
@@ -268,6 +294,7 @@ pub(crate) async fn start(data_dir: &Path, setup: &Setup) -> Result<Running, Fai
         inventory,
         data_dir,
         stack,
+        served,
         stop,
         server,
     })
@@ -363,6 +390,9 @@ impl Running {
             tracing::info!("requests under way are cut off");
         }
         self.stack.shutdown().await;
+        if let Some(served) = self.served {
+            served.shutdown().await;
+        }
         // A stale file would only make the next command's message less clear.
         let _ = std::fs::remove_file(self.data_dir.join(URL_FILE));
     }

@@ -22,6 +22,8 @@ const AGENT_FILE: &str = "agent.toml";
 const IDENTITY_FILE: &str = "age-identity.txt";
 /// The catalogue, as the embedded stack names it.
 const CATALOGUE_FILE: &str = "catalogue.redb";
+/// What the endpoints keep, where catalogue and objects are behind them.
+pub(super) const ENDPOINTS_DIR: &str = "aws";
 /// The name of the token that `up` makes for the CLI.
 const OPERATOR: &str = "operator";
 
@@ -51,6 +53,28 @@ pub(super) fn last_setup(data_dir: &Path) -> Result<Setup, Failure> {
             .map_err(|error| Failure::Usage(format!("{}: {error}", path.display()))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Setup::default()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Where an installation's catalogue is is settled by its first start.
+pub(super) fn check_place(data_dir: &Path, setup: &Setup) -> Result<(), Failure> {
+    let is_there = data_dir.join(CATALOGUE_FILE).try_exists()?;
+    let is_behind_endpoints = data_dir.join(ENDPOINTS_DIR).try_exists()?;
+    let no = |found: &str| {
+        Err(Failure::Usage(format!(
+            "--aws-endpoints: {} has its catalogue {found}; name another data directory, or {}",
+            data_dir.display(),
+            if is_behind_endpoints {
+                "give --aws-endpoints"
+            } else {
+                "leave --aws-endpoints out"
+            }
+        )))
+    };
+    match setup.aws_endpoints {
+        Some(_) if is_there && !is_behind_endpoints => no("in a file of its own"),
+        None if is_behind_endpoints => no("behind its AWS endpoints"),
+        _ => Ok(()),
     }
 }
 

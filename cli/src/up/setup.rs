@@ -61,6 +61,14 @@ pub(crate) struct UpArgs {
     /// Another S3 endpoint than AWS's own
     #[arg(long, value_name = "URL", requires = "s3")]
     pub(crate) s3_endpoint: Option<String>,
+    /// Keep catalogue and objects behind DynamoDB and S3 endpoints of this process, on ADDR and
+    /// the port after it, so that functions see what the stack sees. From the first start on;
+    /// for development only: who reaches them may do everything [default: 127.0.0.1:7410]
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:7410")]
+    pub(crate) aws_endpoints: Option<SocketAddr>,
+    /// Put what the sample events of functions name behind the endpoints
+    #[arg(long)]
+    pub(crate) seed: bool,
     /// The pool that the first start makes for all cartridges [default: main]
     #[arg(long, value_name = "NAME")]
     pub(crate) pool: Option<PoolName>,
@@ -133,6 +141,10 @@ pub(crate) struct Setup {
     pub(crate) s3: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) s3_endpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) aws_endpoints: Option<SocketAddr>,
+    #[serde(skip)]
+    pub(crate) seed: bool,
 }
 
 impl Default for Setup {
@@ -150,6 +162,8 @@ impl Default for Setup {
             pool: None,
             s3: false,
             s3_endpoint: None,
+            aws_endpoints: None,
+            seed: false,
         }
     }
 }
@@ -203,6 +217,13 @@ impl Setup {
         if args.s3 {
             self.s3 = true;
             self.s3_endpoint = args.s3_endpoint;
+        }
+        self.aws_endpoints = args.aws_endpoints.or(self.aws_endpoints);
+        self.seed = args.seed;
+        if self.seed && self.aws_endpoints.is_none() {
+            return Err(Failure::Usage(
+                "--seed: expected --aws-endpoints, found an installation without".to_owned(),
+            ));
         }
         // A fault script is for one start: nobody wants yesterday's faults.
         self.faults = args.faults;

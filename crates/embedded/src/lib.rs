@@ -8,7 +8,7 @@
 //!
 //! | below the data directory | what it is |
 //! |---|---|
-//! | `catalogue.redb` | the catalogue's table, and the log of every execution |
+//! | `catalogue.redb` | the catalogue's table (unless [`Stores`] say otherwise), and the log of every execution |
 //! | `pins/<checkpoint>/<index>` | artifacts as they were when they were checked |
 //! | `objects/<name>` | documents too large for an item |
 //! | `restore/<restore>/` | what was brought back, in plaintext; removed 24 hours after it was whole |
@@ -54,6 +54,6 @@ pub use resolvers::{Compiler, LocalResolvers, ResolverSetup};
 pub use runner::{
     Alarm, ExecutionView, Handlers, Page, Runner, RunnerError, RunnerOptions, Started, Status, Told,
 };
-pub use stack::{DEFINITION, Stack, StackConfig, StackError};
+pub use stack::{DEFINITION, Stack, StackConfig, StackError, Stores};
 pub use system::{LocalQueue, SystemClock, SystemRandomness};
 pub use table::LocalTable;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use control::ledger::HashChain;
-use control::ports::{NoResolvers, Ports, Resolvers, TableError};
+use control::ports::{NoResolvers, Objects, Ports, Resolvers, Table, TableError};
 use control::{Control, Principal};
 use jiff::SignedDuration;
 use model::{AgentId, AgentKey, Code, Pool, Refusal};
@@ -52,6 +52,9 @@ pub struct StackConfig {
     pub definition: Option<PathBuf>,
     /// Where `s3://` artifacts are read from.
     pub s3: Option<Arc<dyn S3Source>>,
+    /// Another table and other objects than those below `data_dir`. Executions and
+    /// resolvers stay there.
+    pub stores: Option<Stores>,
     /// The control plane's settings.
     pub settings: control::Settings,
     /// The runner's limits.
@@ -70,6 +73,18 @@ pub struct StackConfig {
     pub resolvers: Option<ResolverSetup>,
 }
 
+/// A catalogue and objects that lie elsewhere than below the data directory.
+///
+/// The objects deliver restores to `restore/` below the data directory, from where the stack
+/// removes them in time.
+#[derive(Clone)]
+pub struct Stores {
+    /// The catalogue's table.
+    pub table: Arc<dyn Table>,
+    /// Sources, pins and documents.
+    pub objects: Arc<dyn Objects>,
+}
+
 impl StackConfig {
     /// The usual setup, with no allowed root and no agent.
     pub fn new(data_dir: impl Into<PathBuf>, pool: Pool) -> Self {
@@ -80,6 +95,7 @@ impl StackConfig {
             agents: Vec::new(),
             definition: None,
             s3: None,
+            stores: None,
             settings: control::Settings::default(),
             runner: RunnerOptions::default(),
             effects_poll: Duration::from_secs(1),
@@ -170,9 +186,13 @@ impl Stack {
             None => Arc::new(NoResolvers),
         };
         let library = config.pool.library.clone();
-        let ports = Ports {
+        let stores = config.stores.unwrap_or_else(|| Stores {
             table: Arc::new(LocalTable::new(store.clone())),
             objects: Arc::new(objects),
+        });
+        let ports = Ports {
+            table: stores.table,
+            objects: stores.objects,
             queue: Arc::new(LocalQueue::default()),
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),

@@ -28,6 +28,8 @@ async fn the_local_table_keeps_the_contract() {
     };
     contract::table(&make).await;
     contract::table_sizes(&make).await;
+    let one = make().await;
+    contract::claims(async || one.clone()).await;
 }
 
 #[tokio::test]
@@ -99,8 +101,10 @@ async fn the_local_table_refuses_a_cursor_of_another_query() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_table_in_memory_keeps_the_contract() {
-    contract::table(async || Arc::new(control::testing::MemoryTable::default()) as Arc<dyn Table>)
-        .await;
+    let make = async || Arc::new(control::testing::MemoryTable::default()) as Arc<dyn Table>;
+    contract::table(make).await;
+    let one = make().await;
+    contract::claims(async || one.clone()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,7 +14,7 @@ use control::ports::{ObjectError, Objects};
 use model::{ArtifactSource, Bytes, CheckpointId, Sha256};
 use sha2::Digest;
 
-use crate::weed::client;
+use crate::home::client;
 
 const CONTENT: &[u8] = b"release 1.0";
 
@@ -99,7 +99,7 @@ async fn pin(
         sources: BTreeSet::from(["releases".to_owned()]),
         restore_root: "/restore".to_owned(),
     };
-    let objects = S3Objects::with_client(client(&endpoint), place);
+    let objects = S3Objects::with_client(client(&endpoint, "test", "testtest"), place);
     let source = ArtifactSource::S3 {
         bucket: "releases".to_owned(),
         key: "größe 1.tar".to_owned(),

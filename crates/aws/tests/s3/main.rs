@@ -1,7 +1,8 @@
 //! Artifacts are read from a real S3 server, at exactly the version that was named, and
 //! pinned there.
 //!
-//! Runs against SeaweedFS (`weed`), which `.ci/setup` installs.
+//! Runs against SeaweedFS (`weed`), which `.ci/setup` installs, and against the endpoints of
+//! `crates/endpoints`.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,8 +11,10 @@
 )]
 
 mod copy;
+mod home;
+#[path = "../launch/launch.rs"]
+mod launch;
 mod objects;
-mod weed;
 
 use std::io::Read;
 use std::net::TcpListener;
@@ -22,7 +25,7 @@ use control::ports::ObjectError;
 use model::{Bytes, Sha256};
 use sha2::Digest;
 
-use weed::{Weed, client};
+use home::{Home, client};
 
 async fn put(client: &aws_sdk_s3::Client, body: &[u8]) -> Option<String> {
     let put = client
@@ -39,11 +42,16 @@ async fn put(client: &aws_sdk_s3::Client, body: &[u8]) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_artifact_is_read_at_its_version_and_never_at_another() {
-    let Some(weed) = Weed::start() else { return };
-    let client = client(&weed.endpoint);
+    an_artifact_is_read_at_its_version(&Home::endpoints(endpoints::Home::Memory).await).await;
+    let Some(weed) = Home::weed() else { return };
+    an_artifact_is_read_at_its_version(&weed).await;
+}
+
+async fn an_artifact_is_read_at_its_version(home: &Home) {
+    let client = home.client.clone();
     let old = b"first release".repeat(100_000);
     let new = b"second release".to_vec();
-    weed.bucket(&client, "releases", true).await;
+    home.bucket("releases", true).await;
     let first = put(&client, &old).await.unwrap();
     let second = put(&client, &new).await.unwrap();
     assert_ne!(first, second);
@@ -90,7 +98,7 @@ async fn a_store_that_does_not_answer_is_unavailable_not_missing() {
         .unwrap()
         .local_addr()
         .unwrap();
-    let store = ArtifactStore::with_client(client(&format!("http://{nobody}")));
+    let store = ArtifactStore::with_client(client(&format!("http://{nobody}"), "test", "test"));
     let error = store.head("releases", "app", "1").await.unwrap_err();
     assert!(matches!(error, ObjectError::Unavailable(_)), "{error}");
 }

@@ -13,7 +13,7 @@ use embedded::contract::ObjectsUnderTest;
 use model::{ArtifactSource, Bytes, CheckpointId, RestoreId, Sha256};
 use sha2::Digest;
 
-use crate::weed::{Weed, client};
+use crate::home::{Home, client};
 
 fn place(bucket: &str, restore_root: &Path) -> Place {
     Place {
@@ -113,15 +113,28 @@ impl Objects for WithAgent {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn objects_on_s3_keep_the_contract() {
-    let Some(weed) = Weed::start() else { return };
-    let client = client(&weed.endpoint);
+async fn objects_on_seaweedfs_keep_the_contract() {
+    let Some(weed) = Home::weed() else { return };
+    keep_the_contract(&weed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_on_the_endpoints_keep_the_contract() {
+    let directory = tempfile::tempdir().unwrap();
+    let on_disk = endpoints::Home::Directory(directory.path().to_owned());
+    for home in [endpoints::Home::Memory, on_disk] {
+        keep_the_contract(&Home::endpoints(home).await).await;
+    }
+}
+
+async fn keep_the_contract(home: &Home) {
+    let client = home.client.clone();
     let restores = tempfile::tempdir().unwrap();
-    weed.bucket(&client, "releases", true).await;
+    home.bucket("releases", true).await;
     let made = AtomicU32::new(0);
     embedded::contract::objects(|| async {
         let bucket = format!("tapemark-{}", made.fetch_add(1, Ordering::Relaxed));
-        weed.bucket(&client, &bucket, false).await;
+        home.bucket(&bucket, false).await;
         let objects = S3Objects::with_client(client.clone(), place(&bucket, restores.path()));
         let source = client.clone();
         ObjectsUnderTest {
@@ -134,13 +147,14 @@ async fn objects_on_s3_keep_the_contract() {
     })
     .await;
 
-    large_pins(&weed, &client).await;
-    only_named_buckets_are_sources(&client, &weed).await;
+    large_pins(home).await;
+    only_named_buckets_are_sources(home).await;
 }
 
 /// Larger than two parts, and without a SHA-256 that S3 knows: what a common upload is.
-async fn large_pins(weed: &Weed, client: &aws_sdk_s3::Client) {
-    weed.bucket(client, "large", false).await;
+async fn large_pins(home: &Home) {
+    let client = &home.client;
+    home.bucket("large", false).await;
     let objects = S3Objects::with_client(client.clone(), place("large", Path::new("/restore")));
     let content: Vec<u8> = (0..(33_u32 << 20) / 4 + 1)
         .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
@@ -185,8 +199,9 @@ async fn large_pins(weed: &Weed, client: &aws_sdk_s3::Client) {
 }
 
 /// Whoever submits cannot have us read our own pins, or another team's bucket, for him.
-async fn only_named_buckets_are_sources(client: &aws_sdk_s3::Client, weed: &Weed) {
-    weed.bucket(client, "secrets", true).await;
+async fn only_named_buckets_are_sources(home: &Home) {
+    let client = &home.client;
+    home.bucket("secrets", true).await;
     let put = client
         .put_object()
         .bucket("secrets")
@@ -225,7 +240,7 @@ async fn only_named_buckets_are_sources(client: &aws_sdk_s3::Client, weed: &Weed
 
 #[tokio::test]
 async fn restores_go_to_a_directory_of_the_agent() {
-    let nowhere = client("http://127.0.0.1:1");
+    let nowhere = client("http://127.0.0.1:1", "test", "test");
     let of = |root: &str| {
         let place = Place {
             restore_root: root.to_owned(),

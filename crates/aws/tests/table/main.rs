@@ -1,7 +1,8 @@
 //! The table on DynamoDB keeps the contract of every table, and keeps it where answers are
 //! lost, requests are throttled, and transactions meet each other.
 //!
-//! DynamoDB is dynoxide, in this process: one server a test.
+//! DynamoDB is dynoxide, in this process: one server a test; and MiniStack for the contract,
+//! which `.ci/setup` installs.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,77 +11,12 @@
 )]
 
 mod faults;
+mod homes;
+#[path = "../launch/launch.rs"]
+mod launch;
 mod server;
 
-use std::sync::Arc;
-
 use control::ports::Table;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_table_keeps_the_contract() {
-    embedded::contract::table(|| async { Arc::new(server::table().await) as Arc<dyn Table> }).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_table_keeps_the_limits_on_sizes() {
-    embedded::contract::table_sizes(|| async { Arc::new(server::table().await) as Arc<dyn Table> })
-        .await;
-}
-
-/// As conditional puts by themselves, from eight threads with a connection pool each; the
-/// contract has the same race in transactions.
-#[tokio::test(flavor = "multi_thread")]
-async fn of_eight_threads_that_claim_twenty_items_one_wins_each() {
-    use control::ports::{Condition, Item, Key, TableError, Write};
-    let (endpoint, table) = server::endpoint().await;
-    let threads: Vec<_> = (0..8)
-        .map(|racer| {
-            let endpoint = endpoint.clone();
-            std::thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                    .unwrap();
-                runtime.block_on(async {
-                    let table = server::at(&endpoint);
-                    let mut won = Vec::new();
-                    for claim in 0..20 {
-                        let item = Item {
-                            key: Key::new("C", format!("{claim:02}")),
-                            version: 0,
-                            gsi1: None,
-                            gsi2: None,
-                            expires_at: None,
-                            // The same from all: only the call's token tells them apart.
-                            body: "claimed".into(),
-                        };
-                        match table
-                            .transact(vec![Write::Put(item, Condition::Absent)])
-                            .await
-                        {
-                            Ok(()) => won.push(claim),
-                            Err(TableError::Conflict { old: Some(_), .. }) => {}
-                            Err(other) => panic!("racer {racer}, claim {claim}: {other:?}"),
-                        }
-                    }
-                    won
-                })
-            })
-        })
-        .collect();
-    let mut won: Vec<_> = tokio::task::spawn_blocking(|| {
-        let won = threads.into_iter().map(|thread| thread.join().unwrap());
-        won.flatten().collect()
-    })
-    .await
-    .unwrap();
-    won.sort_unstable();
-    assert_eq!(won, (0..20).collect::<Vec<i32>>());
-    for claim in 0..20 {
-        let item = table.get(&Key::new("C", format!("{claim:02}"))).await;
-        assert_eq!(item.unwrap().unwrap().version, 1);
-    }
-}
 
 #[tokio::test]
 async fn making_the_table_twice_changes_nothing() {

@@ -10,6 +10,7 @@ use control::ports::{
 use serde_json::{Value, json};
 
 use queries::*;
+pub use races::claims;
 use races::*;
 
 /// The table's contract: conditions, all-or-nothing, conflicts that return the old item,

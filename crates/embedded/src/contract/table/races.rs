@@ -46,6 +46,66 @@ pub(super) async fn one_claim_wins(table: &Arc<dyn Table>) {
     assert_eq!(traces.len(), CLAIMS, "losers leave no trace");
 }
 
+/// Of eight that claim twenty items at once, exactly one wins each; as writes by
+/// themselves, and as pairs in a transaction, as a session takes a drive and a volume. All
+/// say the same, so that only the calls themselves tell whose write it was.
+///
+/// `open` gives another connection to one and the same table each time it is called: who
+/// races through one connection alone is ordered by it.
+///
+/// # Panics
+/// Where a claim has no winner, or several.
+pub async fn claims<F, Made>(open: F)
+where
+    F: Fn() -> Made,
+    Made: Future<Output = Arc<dyn Table>>,
+{
+    const RACERS: usize = 8;
+    const CLAIMS: usize = 20;
+    let mut tables = Vec::new();
+    for _ in 0..RACERS {
+        tables.push(open().await);
+    }
+    for kind in ["single", "pair"] {
+        let start = Arc::new(tokio::sync::Barrier::new(RACERS));
+        let racers = tables.iter().cloned().map(|table| {
+            let start = start.clone();
+            tokio::spawn(async move {
+                let mut won = Vec::new();
+                start.wait().await;
+                for claim in 0..CLAIMS {
+                    let pk = format!("{kind}#{claim:02}");
+                    let drive = put(&pk, "DRIVE", json!("claimed"), Condition::Absent);
+                    let mut writes = vec![drive];
+                    if kind == "pair" {
+                        writes.push(put(&pk, "VOLUME", json!("claimed"), Condition::Absent));
+                    }
+                    match table.transact(writes).await {
+                        Ok(()) => won.push(claim),
+                        Err(TableError::Conflict { .. }) => {}
+                        Err(other) => panic!("{kind} {claim}: {other:?}"),
+                    }
+                }
+                won
+            })
+        });
+        let mut won = Vec::new();
+        for racer in racers.collect::<Vec<_>>() {
+            won.extend(racer.await.unwrap());
+        }
+        won.sort_unstable();
+        let all: Vec<_> = (0..CLAIMS).collect();
+        assert_eq!(won, all, "{kind}: each claim has exactly one winner");
+        for claim in all {
+            let query = all_of(Index::Main, &format!("{kind}#{claim:02}"));
+            let (items, _) = walk(tables[0].as_ref(), query).await;
+            let versions: Vec<_> = items.iter().map(|item| item.version).collect();
+            let expected: &[u64] = if kind == "pair" { &[1, 1] } else { &[1] };
+            assert_eq!(versions, expected, "{kind} {claim}: written once");
+        }
+    }
+}
+
 pub(super) async fn increments_are_not_lost(table: &Arc<dyn Table>) {
     let counter = Key::new("P", "counter");
     table
