@@ -9,4 +9,4 @@ mod objects;
 mod table;
 
 pub use objects::{Fetch, ObjectsUnderTest, Offer, objects};
-pub use table::{claims, table, table_sizes};
+pub use table::{claims, table, table_moments, table_sizes};

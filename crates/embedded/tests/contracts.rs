@@ -27,6 +27,7 @@ async fn the_local_table_keeps_the_contract() {
         Arc::new(table) as Arc<dyn Table>
     };
     contract::table(&make).await;
+    contract::table_moments(&make).await;
     contract::table_sizes(&make).await;
     let one = make().await;
     contract::claims(async || one.clone()).await;
@@ -105,6 +106,27 @@ async fn the_table_in_memory_keeps_the_contract() {
     contract::table(make).await;
     let one = make().await;
     contract::claims(async || one.clone()).await;
+    contract::table_moments(make).await;
+}
+
+/// As it stands in for DynamoDB: whatever the contract promises, it promises no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_table_in_memory_keeps_the_contract_with_indexes_that_are_behind() {
+    use control::testing::{Lag, MemoryTable};
+    for lag in [
+        Lag::Behind(3),
+        Lag::Drawn {
+            seed: 1,
+            at_most: 10,
+        },
+    ] {
+        contract::table(async || {
+            let table = MemoryTable::default();
+            table.lag(lag);
+            Arc::new(table) as Arc<dyn Table>
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
