@@ -1,6 +1,7 @@
 //! Tapemark's benchmarks. Each compares with a peer or a physical limit *in the same run* and
 //! reports the ratio; the figures are for people and never asserted by a test.
 //!
+//! - [`mod@catalogue`]: what DynamoDB bills for a checkpoint, counted on its interface.
 //! - [`mod@simulate`]: how long checkpoints take to reach tape under our policy and others', as a
 //!   discrete-event simulation on LTO-9 mechanics.
 //! - [`mod@orchestrate`]: hundreds of concurrent checkpoints through the real stack and agent, as
@@ -25,6 +26,7 @@
 //! # Ok::<(), bench::simulate::engine::Stuck>(())
 //! ```
 
+pub mod catalogue;
 pub mod orchestrate;
 pub mod resolver;
 pub mod simulate;

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use bench::{orchestrate, resolver, simulate};
+use bench::{catalogue, orchestrate, resolver, simulate};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
@@ -31,6 +31,9 @@ enum Bench {
     /// What a decision costs when a WebAssembly component makes it, beside the native policy:
     /// cold, warm, and in bulk. Builds `tapemark` and two small binaries under `cargo run`.
     Resolver(Resolver),
+    /// What DynamoDB bills for a checkpoint, alone and in company: requests and units counted
+    /// in process, and the month that follows (a few seconds).
+    Catalogue,
 }
 
 #[derive(clap::Args)]
@@ -136,6 +139,11 @@ fn main() -> anyhow::Result<()> {
             );
             let report = simulate::simulate(&settings)?;
             print(cli.json, &report, simulate::Report::to_text)
+        }
+        Bench::Catalogue => {
+            let runtime = tokio::runtime::Runtime::new()?;
+            let report = runtime.block_on(catalogue::catalogue())?;
+            print(cli.json, &report, catalogue::Report::to_text)
         }
         Bench::Orchestrate(args) => {
             let settings = orchestrate::Settings {
