@@ -38,7 +38,12 @@ impl Local {
         let mut all = Map::new();
         for (function, _, _) in cases() {
             let own = deployment.environment(function).into_iter();
+            // SAM sets a variable that hangs on a condition of the template to nothing: this
+            // one is told here, and those of single services stay so, which means this one.
+            let services = format!("http://{}", services.address());
+            let elsewhere = [("AWS_ENDPOINT_URL".to_owned(), services)];
             let own: Map<_, _> = own
+                .chain(elsewhere)
                 .map(|(name, value)| (name, Value::from(value)))
                 .collect();
             all.insert(function.to_owned(), own.into());

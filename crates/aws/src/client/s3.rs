@@ -31,8 +31,8 @@ impl Connection {
                     .build(),
             )
             .await;
-        let elsewhere =
-            shared.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
+        let own = std::env::var_os("AWS_ENDPOINT_URL_S3").filter(|url| !url.is_empty());
+        let elsewhere = shared.endpoint_url().is_some() || own.is_some();
         let config = aws_sdk_s3::config::Builder::from(&shared).force_path_style(elsewhere);
         aws_sdk_s3::Client::from_conf(config.build())
     }
