@@ -140,6 +140,23 @@ fn being_busy_or_late_is_no_reason_to_refuse_a_group() {
     assert_eq!(shipped_ends(vec![late, merged])["status"], "SUCCEEDED");
 }
 
+/// How Step Functions names the end of a function's process (developer guide, *Handling
+/// errors*): out of memory, aborted, out of time.
+#[test]
+fn a_function_that_died_is_asked_again() {
+    for error in ["Runtime.ExitError", "Sandbox.Timedout", "Lambda.Unknown"] {
+        let tasks = json!([
+            failed("Validate", error),
+            done("Validate", json!({})),
+            failed("Allocate", error),
+            done("Allocate", json!({ "outcome": "merged" }))
+        ]);
+        let input = json!({ "run": "r", "group": "g" });
+        let result = run_with(&shipped(), input, tasks);
+        assert_eq!(result["status"], "SUCCEEDED", "{error}: {result}");
+    }
+}
+
 #[test]
 fn a_duplicate_that_has_waited_long_is_decided_anew() {
     let result = shipped_ends(vec![
