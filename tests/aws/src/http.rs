@@ -184,9 +184,9 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.ending.store(true, Ordering::SeqCst);
-        // Wakes the thread that accepts.
-        let _ = TcpStream::connect(self.at);
-        if let Some(accepting) = self.accepting.take() {
+        // Wakes the thread that accepts; not where the address is gone, as with a bridge.
+        let woken = TcpStream::connect_timeout(&self.at, Duration::from_secs(5)).is_ok();
+        if let Some(accepting) = self.accepting.take().filter(|_| woken) {
             let _ = accepting.join();
         }
     }

@@ -14,9 +14,9 @@ use aws_stories::process::{Running, free_port};
 use serde_json::{Map, Value, json};
 
 struct Local {
-    // In the order in which they end.
-    docker: Docker,
+    // In the order in which they end: what listens on the bridge before the bridge.
     _services: Server,
+    docker: Docker,
     services_at: String,
     variables: PathBuf,
     deployment: Deployment,
