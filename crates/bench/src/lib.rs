@@ -2,6 +2,7 @@
 //! reports the ratio; the figures are for people and never asserted by a test.
 //!
 //! - [`mod@catalogue`]: what DynamoDB bills for a checkpoint, counted on its interface.
+//! - [`mod@coldstart`]: from `exec` to a function's first poll, beside a hello world and Node.js.
 //! - [`mod@simulate`]: how long checkpoints take to reach tape under our policy and others', as a
 //!   discrete-event simulation on LTO-9 mechanics.
 //! - [`mod@orchestrate`]: hundreds of concurrent checkpoints through the real stack and agent, as
@@ -27,6 +28,7 @@
 //! ```
 
 pub mod catalogue;
+pub mod coldstart;
 pub mod orchestrate;
 pub mod resolver;
 pub mod simulate;

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use bench::{catalogue, orchestrate, resolver, simulate};
+use bench::{catalogue, coldstart, orchestrate, resolver, simulate};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
@@ -34,6 +34,26 @@ enum Bench {
     /// What DynamoDB bills for a checkpoint, alone and in company: requests and units counted
     /// in process, and the month that follows (a few seconds).
     Catalogue,
+    /// How long a function takes from exec to its first poll, its warm invocations, memory
+    /// and size, beside a Rust hello world and the same phase in Node.js. Measures what
+    /// `sam build` made; builds the hello world under `cargo run`, fetches Node's packages.
+    Coldstart(Coldstart),
+}
+
+#[derive(clap::Args)]
+struct Coldstart {
+    /// Where `sam build` put the functions.
+    #[arg(long, default_value = ".aws-sam/build")]
+    built: PathBuf,
+    /// How many starts of each.
+    #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u16).range(11..=1_000))]
+    starts: u16,
+    /// How many warm invocations of each.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(100..=100_000))]
+    invocations: u32,
+    /// The Rust hello world; else beside this program.
+    #[arg(long)]
+    hello: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -144,6 +164,17 @@ fn main() -> anyhow::Result<()> {
             let runtime = tokio::runtime::Runtime::new()?;
             let report = runtime.block_on(catalogue::catalogue())?;
             print(cli.json, &report, catalogue::Report::to_text)
+        }
+        Bench::Coldstart(args) => {
+            let settings = coldstart::Settings {
+                built: args.built,
+                starts: args.starts.into(),
+                invocations: args.invocations as usize,
+                hello: args.hello,
+            };
+            let runtime = tokio::runtime::Runtime::new()?;
+            let report = runtime.block_on(coldstart::coldstart(&settings))?;
+            print(cli.json, &report, coldstart::Report::to_text)
         }
         Bench::Orchestrate(args) => {
             let settings = orchestrate::Settings {
