@@ -9,12 +9,13 @@
 //! | | one machine | AWS |
 //! |---|---|---|
 //! | the agent | SIGKILL | SIGKILL |
-//! | the control plane | SIGKILL of `tapemark up` | SIGKILL of every function's process |
+//! | the control plane | SIGKILL of `tapemark up` | SIGKILL of the functions' processes, but for those behind task tokens: MiniStack swallows their end |
 //! | answers | the API's, after it did what was asked | the same, and the gateway's to the agent |
 //! | orders told twice | the stack was killed before it noted them | the whole stream again |
 
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "built-functions")]
 mod aws;
 mod one_machine;
 #[path = "../support.rs"]
@@ -211,6 +212,9 @@ fn the_story(place: &mut dyn Place) {
 fn two_hundred_checkpoints_survive_on_one_machine() {
     the_story(&mut one_machine::OneMachine::start());
 }
+
+/// Not yet part of CI, as `tests/aws/Cargo.toml` says.
+#[cfg(feature = "built-functions")]
 #[test]
 fn two_hundred_checkpoints_survive_on_aws() {
     if aws_stories::deployment::possible() {

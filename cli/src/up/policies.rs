@@ -96,6 +96,9 @@ mod tests {
         let Err(Failure::Usage(text)) = load(Some(path)) else {
             panic!("expected the policies to be refused");
         };
-        assert!(text.starts_with(&format!("--policies: {path}:2:")), "{text}");
+        assert!(
+            text.starts_with(&format!("--policies: {path}:2:")),
+            "{text}"
+        );
     }
 }

@@ -10,7 +10,8 @@ use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 
 use crate::store::{
-    Asked, Deleted, NamedPart, Only, Said, Store, Version, Versioning, Wish, gone, internal,
+    Asked, Deleted, NamedPart, Only, Said, Store, Version, Versioning, Versions, Wish, gone,
+    internal,
 };
 use crate::sums::{Algorithm, answer_sums, sums, wanted};
 use answer::{
@@ -487,7 +488,10 @@ impl S3 for Service {
         let prefix = input.prefix.as_deref().unwrap_or_default();
         let after = input.key_marker.as_deref();
         let after = after.map(|key| (key, input.version_id_marker.as_deref()));
-        let (found, is_cut) = self.store.versions(&input.bucket, prefix, after, most)?;
+        let Versions {
+            found,
+            more: is_cut,
+        } = self.store.versions(&input.bucket, prefix, after, most)?;
         let is_url = input.encoding_type.is_some();
         let last = found.last().filter(|_| is_cut);
         let (next_key_marker, next_version_id_marker) = last

@@ -19,7 +19,7 @@ use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 pub(crate) use blob::{Opened, Pending};
 use disk::Disk;
-pub(crate) use list::Wish;
+pub(crate) use list::{Versions, Wish};
 use record::{Bucket, KeyRecord, Part, Upload, UploadRecord};
 pub(crate) use record::{BucketRecord, Content, Said, Version, Versioning};
 pub(crate) use uploads::{Asked, NamedPart};

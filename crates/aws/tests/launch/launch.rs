@@ -1,5 +1,7 @@
 //! Programs that stand in for AWS, as children of the test: started on ports of their own,
 //! waited for, and killed with it.
+// Each suite starts some of them and uses a part of this.
+#![allow(dead_code)]
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::TcpListener;

@@ -99,7 +99,8 @@ impl Installation {
 
     async fn keep(&self, key: &dyn RecordSigner) {
         let at = jiff::Timestamp::UNIX_EPOCH;
-        let kept = self.bucket.keep(COMPONENT, compiled(), &info(), at, key);
+        let (code, info) = (compiled(), info());
+        let kept = self.bucket.keep(COMPONENT, code, &info, at, key);
         assert_eq!(kept.await.unwrap().component, sha256(COMPONENT));
     }
 

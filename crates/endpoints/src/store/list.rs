@@ -26,6 +26,14 @@ pub(crate) struct Listed {
     pub(crate) next: Option<String>,
 }
 
+/// A page of a listing of versions.
+pub(crate) struct Versions {
+    /// Keys with a version, newest first, and whether it is the newest.
+    pub(crate) found: Vec<(String, Version, bool)>,
+    /// Whether there are more.
+    pub(crate) more: bool,
+}
+
 impl Store {
     pub(crate) fn list(&self, bucket: &str, wish: &Wish<'_>) -> S3Result<Listed> {
         let state = self.state.read();
@@ -70,15 +78,14 @@ impl Store {
         Ok(listed)
     }
 
-    /// All versions of keys with a prefix, newest first, after a version of a key; whether
-    /// each is the newest; and whether there are more.
+    /// All versions of keys with a prefix, newest first, after a version of a key.
     pub(crate) fn versions(
         &self,
         bucket: &str,
         prefix: &str,
         after: Option<(&str, Option<&str>)>,
         most: usize,
-    ) -> S3Result<(Vec<(String, Version, bool)>, bool)> {
+    ) -> S3Result<Versions> {
         let state = self.state.read();
         let keys = &state.bucket(bucket)?.keys;
         let from = after.map_or(prefix, |(key, _)| key.max(prefix));
@@ -95,11 +102,11 @@ impl Store {
             };
             for (at, version) in versions.iter().enumerate().skip(skip) {
                 if found.len() >= most {
-                    return Ok((found, true));
+                    return Ok(Versions { found, more: true });
                 }
                 found.push((key.clone(), version.clone(), at == 0));
             }
         }
-        Ok((found, false))
+        Ok(Versions { found, more: false })
     }
 }
