@@ -20,8 +20,8 @@ fn what_is_submitted_comes_back_byte_for_byte() {
     let status = stack.status(&id);
     assert_eq!(status["state"], "committed");
     assert_eq!(status["artifact_count"], 4);
-    // After the leaf of the decision on it.
-    assert_eq!(status["ledger_index"], 1);
+    // After the leaves of the agent and of the decision on it.
+    assert_eq!(status["ledger_index"], 2);
     assert!(!status["placements"].as_array().unwrap().is_empty());
 
     let restored = stack.restore(&id);

@@ -135,7 +135,9 @@ impl Source for Fetch {
         if offset > Bytes::ZERO {
             request = request.header("range", format!("bytes={}-", offset.0));
         }
-        let response = self.runtime.block_on(request.send()).map_err(hide)?;
+        // Sent within the runtime: its timers start when the request is made.
+        let sent = async move { request.send().await };
+        let response = self.runtime.block_on(sent).map_err(hide)?;
         let status = response.status();
         if matches!(status.as_u16(), 404 | 410) {
             return Err(io::Error::new(

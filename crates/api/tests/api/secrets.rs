@@ -42,6 +42,10 @@ async fn tokens_keys_and_guesses_are_not_logged() {
         .with_ansi(false)
         .with_writer(log.clone())
         .finish();
+    // With a single subscriber in the process, an event that a thread of another test comes
+    // by first is off for all: tracing then asks that thread's, which is none.
+    static SECOND: std::sync::OnceLock<tracing::Dispatch> = std::sync::OnceLock::new();
+    SECOND.get_or_init(|| tracing::Dispatch::new(tracing_subscriber::registry()));
     // Server and client run on this thread.
     let _guard = tracing::subscriber::set_default(everything);
     let server = serve().await;

@@ -34,7 +34,7 @@ const MAX_COPY_BYTES: u64 = 5 << 30;
 /// 5 MiB, and the time to ask for one is long gone at 16.
 const PART_BYTES: u64 = 16 << 20;
 /// The most parts of a copy: half a cent of requests. S3 takes 10,000, each of 5 GiB at most.
-const MAX_PARTS: u64 = 1_000;
+const MAX_PARTS: u64 = 1_024;
 /// Parts that S3 copies at once. It bears thousands of requests a second for a prefix; with
 /// eight it is faster than we read.
 const COPIES_AT_ONCE: usize = 8;

@@ -46,6 +46,10 @@ impl Log {
             .with_ansi(false)
             .with_writer(log.clone())
             .finish();
+        // With a single subscriber in the process, an event that a thread of another test comes
+        // by first is off for all: tracing then asks that thread's, which is none.
+        static SECOND: std::sync::OnceLock<tracing::Dispatch> = std::sync::OnceLock::new();
+        SECOND.get_or_init(|| tracing::Dispatch::new(tracing_subscriber::registry()));
         let guard = tracing::subscriber::set_default(everything);
         (log, guard)
     }

@@ -38,6 +38,11 @@ async fn be_a_stack(directory: &Path) {
     tokio::spawn(async move { axum::serve(listener, router).await });
 
     let operator = Principal::Operator;
+    // A pool without volumes is full, and what is submitted to it refused.
+    let library = "lib".parse().unwrap();
+    while (stack.control.volumes(&operator, &library).await.unwrap()).is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await; // Until the condition holds.
+    }
     let services = (0..CHECKPOINTS).map(|n| Service {
         name: format!("service-{n}").parse().unwrap(),
         pool: "main".parse().unwrap(),
